@@ -1,0 +1,1 @@
+//! How effects are learned: nuisances, learners, averages and the model.

@@ -1,0 +1,1 @@
+//! The doors: CSV, Parquet and NDJSON, SQL features and model directories.

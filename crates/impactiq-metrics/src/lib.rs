@@ -1,0 +1,1 @@
+//! How good it is: uplift metrics, averages, health checks, as pure numbers.

@@ -1,0 +1,1 @@
+//! How a model answers: the one scorer behind every door.

@@ -1,0 +1,1 @@
+//! How trees grow: matrix, histograms, criteria, the grower and boosting.
