@@ -5,6 +5,7 @@
 //! the same bytes on any number of threads.
 
 // A file uses only files above it: error, estimate, least_squares, robust, …
+pub mod averages;
 pub mod error;
 pub mod estimate;
 pub mod least_squares;

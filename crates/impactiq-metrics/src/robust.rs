@@ -298,11 +298,27 @@ impl Regression<'_> {
     }
 }
 
-struct Group {
+/// What one cluster gives to a CR2 variance and to its degrees of freedom.
+pub(crate) struct Group {
     contribution: f64,
     present: bool,
     spread: f64,
     shadow: Vec<f64>,
+}
+
+impl Group {
+    /// A cluster whose whitened cross products are diagonal: two means side by side.
+    pub(crate) fn diagonal(share: [f64; 2], direction: [f64; 2]) -> Self {
+        let mut group = Group { contribution: 0.0, present: true, spread: 0.0, shadow: vec![0.0; 2] };
+        for side in 0..2 {
+            let left = 1.0 - share[side];
+            if left >= 1e-9 {
+                group.spread += direction[side].powi(2) * share[side] / left;
+                group.shadow[side] = direction[side] * share[side] / left.sqrt();
+            }
+        }
+        group
+    }
 }
 
 /// (I − N)^(−½) applied to a cluster's score, N its whitened cross products; where a cluster
@@ -335,7 +351,7 @@ fn leverage_corrected(cross: &Mat<f64>, score: &[f64], direction: &[f64], presen
 }
 
 /// (tr B)² / tr B² of Bell & McCaffrey's matrix B = diag(spread) − V Vᵀ.
-fn satterthwaite(groups: &[Group], k: usize) -> f64 {
+pub(crate) fn satterthwaite(groups: &[Group], k: usize) -> f64 {
     let mut sum = vec![0.0; k * k];
     let (mut trace, mut square) = (0.0, 0.0);
     for group in groups {
