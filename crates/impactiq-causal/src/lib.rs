@@ -1,1 +1,18 @@
-//! How effects are learned: nuisances, learners, averages and the model.
+//! How effects are learned: nuisances, learners, averages, the config and the model.
+//!
+//! The second floor stands on data, metrics and trees. It touches no file, network, clock
+//! or environment: rows come in as a [`impactiq_data::Dataset`], answers leave as values.
+//! `train` is the one door to a model, `codec` the one place that knows its bytes.
+
+// A file uses only files above it: error, linear, base, nuisance, overlap, effect, learners,
+// health, config, model, codec, train, evaluate.
+pub mod base;
+pub mod config;
+pub mod error;
+pub mod health;
+pub mod learners;
+pub mod linear;
+pub mod nuisance;
+
+pub use config::{CheckedConfig, Config};
+pub use error::CausalError;

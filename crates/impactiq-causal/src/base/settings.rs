@@ -1,0 +1,204 @@
+//! The base learners' settings as a user writes them, beside `kind`.
+//!
+//! Nuisances and effect learners share these keys. They stand in both config sections at
+//! the top level (`nuisance: { kind: boosted, n_trees: 100 }`), so a macro writes them
+//! into each struct: serde's `flatten` would lose the line of an unknown key.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CausalError;
+
+/// The kinds of base learner.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseKind {
+    /// Gradient boosted trees: logistic loss for 0/1 outcomes, squared loss otherwise.
+    #[default]
+    Boosted,
+    /// Ordinary least squares on standardised numbers and one-hot categories.
+    LeastSquares,
+    /// Least squares with a penalty on the squared coefficients.
+    Ridge,
+    /// Logistic regression, with a penalty when one is given; 0/1 outcomes only.
+    Logistic,
+}
+
+impl BaseKind {
+    /// The kind as the config writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BaseKind::Boosted => "boosted",
+            BaseKind::LeastSquares => "least_squares",
+            BaseKind::Ridge => "ridge",
+            BaseKind::Logistic => "logistic",
+        }
+    }
+}
+
+/// The settings beside `kind`; `None` is the default of the place where it stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BaseSettings {
+    /// Trees at most.
+    pub n_trees: Option<u32>,
+    /// Step of each tree.
+    pub learning_rate: Option<f64>,
+    /// Leaves per tree at most.
+    pub n_leaves: Option<u32>,
+    /// Depth at most.
+    pub max_depth: Option<u32>,
+    /// Rows per leaf at least.
+    pub min_leaf_rows: Option<u32>,
+    /// Penalty on squared leaf values.
+    pub l2: Option<f64>,
+    /// Share of rows each tree sees.
+    pub row_fraction: Option<f64>,
+    /// Share of features each tree sees.
+    pub feature_fraction: Option<f64>,
+    /// Stop when held-out rows no longer improve.
+    pub early_stopping: Option<bool>,
+    /// Penalty of ridge and logistic regression.
+    pub penalty: Option<f64>,
+}
+
+/// Writes a config section with the base learners' keys at its own level.
+macro_rules! with_base_settings {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident : $type:ty = $default:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)*
+            /// Boosted: trees at most.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 1))]
+            pub n_trees: Option<u32>,
+            /// Boosted: how far each tree steps, above 0 up to 1.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub learning_rate: Option<f64>,
+            /// Boosted: leaves per tree at most, from 2.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 2))]
+            pub n_leaves: Option<u32>,
+            /// Boosted: depth at most; left out: bounded by the leaves alone.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 1))]
+            pub max_depth: Option<u32>,
+            /// Boosted: rows per leaf at least; left out: grows as the outcome gets rarer.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schemars(range(min = 1))]
+            pub min_leaf_rows: Option<u32>,
+            /// Boosted: penalty on squared leaf values.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub l2: Option<f64>,
+            /// Boosted: share of the rows each tree sees, above 0 up to 1.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub row_fraction: Option<f64>,
+            /// Boosted: share of the features each tree sees, above 0 up to 1.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub feature_fraction: Option<f64>,
+            /// Boosted: stop when rows set aside for it no longer improve.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub early_stopping: Option<bool>,
+            /// Ridge (default 1) and logistic (default 0): λ in λ/2·Σb², added to the weighted
+            /// sum of losses, for standardised columns.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub penalty: Option<f64>,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name {
+                    $($field: $default,)*
+                    n_trees: None,
+                    learning_rate: None,
+                    n_leaves: None,
+                    max_depth: None,
+                    min_leaf_rows: None,
+                    l2: None,
+                    row_fraction: None,
+                    feature_fraction: None,
+                    early_stopping: None,
+                    penalty: None,
+                }
+            }
+        }
+
+        impl $name {
+            /// The base learner's settings of this section.
+            pub fn settings(&self) -> $crate::base::BaseSettings {
+                $crate::base::BaseSettings {
+                    n_trees: self.n_trees,
+                    learning_rate: self.learning_rate,
+                    n_leaves: self.n_leaves,
+                    max_depth: self.max_depth,
+                    min_leaf_rows: self.min_leaf_rows,
+                    l2: self.l2,
+                    row_fraction: self.row_fraction,
+                    feature_fraction: self.feature_fraction,
+                    early_stopping: self.early_stopping,
+                    penalty: self.penalty,
+                }
+            }
+        }
+    };
+}
+pub(crate) use with_base_settings;
+
+impl BaseSettings {
+    /// Checks ranges, and that every setting means something for the kind.
+    ///
+    /// # Errors
+    /// [`CausalError::BadSetting`] and [`CausalError::UselessSetting`], with `section` in
+    /// front of the key.
+    pub fn check(&self, section: &str, kind: BaseKind) -> Result<(), CausalError> {
+        let boosted: [(&str, bool); 9] = [
+            ("n_trees", self.n_trees.is_some()),
+            ("learning_rate", self.learning_rate.is_some()),
+            ("n_leaves", self.n_leaves.is_some()),
+            ("max_depth", self.max_depth.is_some()),
+            ("min_leaf_rows", self.min_leaf_rows.is_some()),
+            ("l2", self.l2.is_some()),
+            ("row_fraction", self.row_fraction.is_some()),
+            ("feature_fraction", self.feature_fraction.is_some()),
+            ("early_stopping", self.early_stopping.is_some()),
+        ];
+        let useless = match kind {
+            BaseKind::Boosted => [("penalty", self.penalty.is_some())].into_iter().find(|s| s.1),
+            BaseKind::LeastSquares => boosted.into_iter().chain([("penalty", self.penalty.is_some())]).find(|s| s.1),
+            BaseKind::Ridge | BaseKind::Logistic => boosted.into_iter().find(|s| s.1),
+        };
+        if let Some((key, _)) = useless {
+            return Err(CausalError::UselessSetting { key: format!("{section}.{key}"), kind: kind.name().into() });
+        }
+        self.check_ranges(section)
+    }
+
+    fn check_ranges(&self, section: &str) -> Result<(), CausalError> {
+        let at_least = |key: &str, value: Option<u32>, least: u32| match value {
+            Some(v) if v < least => {
+                Err(CausalError::setting(format!("{section}.{key}"), v, format!("it must be at least {least}")))
+            }
+            _ => Ok(()),
+        };
+        at_least("n_trees", self.n_trees, 1)?;
+        at_least("n_leaves", self.n_leaves, 2)?;
+        at_least("max_depth", self.max_depth, 1)?;
+        at_least("min_leaf_rows", self.min_leaf_rows, 1)?;
+        for (key, value) in [
+            ("learning_rate", self.learning_rate),
+            ("row_fraction", self.row_fraction),
+            ("feature_fraction", self.feature_fraction),
+        ] {
+            if let Some(v) = value.filter(|v| !(*v > 0.0 && *v <= 1.0)) {
+                return Err(CausalError::setting(format!("{section}.{key}"), v, "it must be above 0 and at most 1"));
+            }
+        }
+        for (key, value) in [("l2", self.l2), ("penalty", self.penalty)] {
+            if let Some(v) = value.filter(|v| !(*v >= 0.0 && v.is_finite())) {
+                return Err(CausalError::setting(format!("{section}.{key}"), v, "it must be 0 or a positive number"));
+            }
+        }
+        Ok(())
+    }
+}

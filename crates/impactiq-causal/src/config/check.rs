@@ -1,0 +1,303 @@
+//! From a config that was read to a config that trains.
+
+use impactiq_data::table::Table;
+use impactiq_data::treatment::{Arms, Treatment};
+use impactiq_data::{Assignment, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
+
+use super::sections::{AssignmentKind, Config, SplitBy};
+use super::values::Probability;
+use crate::error::CausalError;
+
+/// A config whose settings are in range and whose roles exist: the only config that trains.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckedConfig {
+    config: Config,
+    roles: Roles,
+}
+
+impl Config {
+    /// Checks every setting, and the roles against the raw columns that exist.
+    ///
+    /// # Errors
+    /// [`CausalError::MissingKey`], [`CausalError::BadSetting`],
+    /// [`CausalError::UselessSetting`], [`CausalError::Data`] for roles.
+    pub fn check(&self, columns: &[String]) -> Result<CheckedConfig, CausalError> {
+        self.check_settings()?;
+        let probability = match &self.assignment.probability {
+            Some(Probability::Column(name)) => Some(name.as_str()),
+            _ => None,
+        };
+        let roles = self.roles.spec(probability).resolve(columns, &self.features.names())?;
+        Ok(CheckedConfig { config: self.clone(), roles })
+    }
+
+    /// Checks what can be checked without the data's columns.
+    ///
+    /// # Errors
+    /// As [`Config::check`].
+    pub fn check_settings(&self) -> Result<(), CausalError> {
+        for (key, missing) in [
+            ("data.path", self.data.path.0.is_empty()),
+            ("roles.treatment", self.roles.treatment.is_empty()),
+            ("roles.control", self.roles.control.is_none()),
+            ("roles.outcome", self.roles.outcome.0.is_empty()),
+        ] {
+            if missing {
+                return Err(CausalError::MissingKey { key });
+            }
+        }
+        if let Some(text) = self.data.delimiter.as_ref().filter(|text| text.len() != 1) {
+            return Err(CausalError::setting("data.delimiter", format!("'{text}'"), "it must be one character"));
+        }
+        if !(0.0..1.0).contains(&self.split.holdout) {
+            return Err(CausalError::setting("split.holdout", self.split.holdout, "it must be at least 0 and below 1"));
+        }
+        if self.split.by == Some(SplitBy::Cluster) && self.roles.cluster.is_none() {
+            return Err(CausalError::MissingKey { key: "roles.cluster" });
+        }
+        if let Some(k) = self.evaluate.k.iter().find(|k| !(**k > 0.0 && **k <= 1.0)) {
+            return Err(CausalError::setting("evaluate.k", k, "each k must be above 0 and at most 1"));
+        }
+        if self.evaluate.bootstrap == 1 {
+            return Err(CausalError::setting("evaluate.bootstrap", 1, "it must be 0 or at least 2"));
+        }
+        self.check_probability()?;
+        self.nuisance.check()?;
+        self.learner.check()?;
+        self.gates.check()
+    }
+
+    fn check_probability(&self) -> Result<(), CausalError> {
+        let Some(probability) = &self.assignment.probability else { return Ok(()) };
+        if self.assignment.kind == AssignmentKind::Observational {
+            return Err(CausalError::setting(
+                "assignment.kind",
+                "observational",
+                "with a declared assignment.probability it must be randomised",
+            ));
+        }
+        let valid = |p: f64| p > 0.0 && p < 1.0;
+        match probability {
+            Probability::Number(p) if !valid(*p) => {
+                Err(CausalError::setting("assignment.probability", p, "it must lie strictly between 0 and 1"))
+            }
+            Probability::PerArm(arms) => match arms.iter().find(|(_, p)| !valid(*p)) {
+                Some((arm, p)) => Err(CausalError::setting(
+                    format!("assignment.probability.{arm}"),
+                    p,
+                    "it must lie strictly between 0 and 1",
+                )),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CheckedConfig {
+    /// The config as it was read.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Resolved roles.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// The run's seed.
+    pub fn seed(&self) -> Seed {
+        Seed::new(self.config.split.seed)
+    }
+
+    /// Raw and derived columns that [`CheckedConfig::dataset`] needs in its table, each once.
+    /// Identifiers and post-treatment columns are not among them.
+    pub fn columns(&self) -> Vec<String> {
+        let roles = &self.roles;
+        let mut names = vec![roles.treatment.clone()];
+        names.extend(roles.outcomes.iter().cloned());
+        names.extend(roles.features.iter().chain(&roles.controls).cloned());
+        let single = [&roles.instrument, &roles.weight, &roles.cluster, &roles.fold, &roles.probability];
+        names.extend(single.into_iter().flatten().cloned());
+        let mut seen: Vec<String> = Vec::with_capacity(names.len());
+        names.into_iter().for_each(|name| {
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        });
+        seen
+    }
+
+    /// Builds the dataset: roles checked, the declared assignment tied to the arms that
+    /// exist, features binned. `row_ids` number the rows in their source, before `where`.
+    ///
+    /// # Errors
+    /// [`CausalError::Data`] for any unusable column, [`CausalError::UnknownArm`] and
+    /// [`CausalError::BadSetting`] for a probability that doesn't fit the arms.
+    pub fn dataset(&self, table: Table, row_ids: Vec<u64>) -> Result<Dataset, CausalError> {
+        let mut builder = DatasetBuilder::new(&self.roles, row_ids, self.seed());
+        builder.assignment = self.assignment(&table, &builder.row_ids)?;
+        Ok(builder.build(table)?)
+    }
+
+    fn assignment(&self, table: &Table, row_ids: &[u64]) -> Result<Assignment, CausalError> {
+        let declared = &self.config.assignment;
+        let shares = match (declared.kind, &declared.probability) {
+            (AssignmentKind::Observational, _) => Assignment::Observational,
+            (AssignmentKind::Randomised, None | Some(Probability::Column(_))) => Assignment::Shares,
+            (AssignmentKind::Randomised, Some(probability)) => {
+                let roles = &self.roles;
+                let at = |row: usize| row_ids.get(row).map_or(0, |id| id + 1);
+                let column = table.column(&roles.treatment)?;
+                let arms = Treatment::from_column(&roles.treatment, column, &roles.control, at)?.arms;
+                Assignment::PerArm(per_arm(probability, &arms)?)
+            }
+        };
+        Ok(shares)
+    }
+
+    /// The folds of every learned nuisance: the fold column where there is one, else by hash,
+    /// stratified by arm and a rare outcome, clusters whole.
+    ///
+    /// # Errors
+    /// [`CausalError::Data`] for too few rows or clusters.
+    pub fn folds(&self, data: &Dataset) -> Result<Folds, CausalError> {
+        Ok(match &data.fixed_folds {
+            Some(values) => Folds::fixed(values)?,
+            None => {
+                let strata = data.strata();
+                let split = Split { row_ids: &data.row_ids, strata: Some(&strata), clusters: data.clusters.as_deref() };
+                Folds::assign(split, self.config.nuisance.folds, self.seed())?
+            }
+        })
+    }
+
+    /// Flags the rows held out for evaluation; the same rows from any layout of the same data.
+    ///
+    /// # Errors
+    /// [`CausalError::Data`].
+    pub fn holdout(&self, data: &Dataset) -> Result<Vec<bool>, CausalError> {
+        let strata = data.strata();
+        let by_cluster = self.config.split.by != Some(SplitBy::Row);
+        let split = Split {
+            row_ids: &data.row_ids,
+            strata: Some(&strata),
+            clusters: data.clusters.as_deref().filter(|_| by_cluster),
+        };
+        Ok(impactiq_data::folds::holdout(split, self.config.split.holdout, self.seed())?)
+    }
+}
+
+/// Probabilities by arm code.
+fn per_arm(probability: &Probability, arms: &Arms) -> Result<Vec<f64>, CausalError> {
+    match probability {
+        Probability::Number(p) if arms.len() == 2 => Ok(vec![1.0 - p, *p]),
+        Probability::Number(p) => Err(CausalError::setting(
+            "assignment.probability",
+            p,
+            format!("with {} arms it must be a table {{arm: probability}}", arms.len()),
+        )),
+        Probability::PerArm(table) => {
+            let mut of_arm: Vec<Option<f64>> = vec![None; arms.len()];
+            for (label, p) in table {
+                let Some(code) = arms.code(label) else {
+                    return Err(CausalError::UnknownArm { arm: label.clone(), found: arms.labels().to_vec() });
+                };
+                of_arm[code as usize] = Some(*p);
+            }
+            let rest = 1.0 - of_arm.iter().flatten().sum::<f64>();
+            let missing: Vec<usize> = (0..arms.len()).filter(|&code| of_arm[code].is_none()).collect();
+            match missing.as_slice() {
+                [] => {}
+                // One arm may be left out: it has what the others leave.
+                [code] => of_arm[*code] = Some(rest),
+                _ => {
+                    let names: Vec<&str> = missing.iter().map(|&code| arms.labels()[code].as_str()).collect();
+                    return Err(CausalError::setting(
+                        "assignment.probability",
+                        format!("without the arms {}", names.join(", ")),
+                        "at most one arm may be left out",
+                    ));
+                }
+            }
+            Ok(of_arm.into_iter().flatten().collect())
+        }
+        Probability::Column(_) => Ok(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impactiq_data::Column;
+
+    fn config(text: &str) -> Config {
+        let base = "data: {path: a.csv}\nroles: {treatment: t, control: c, outcome: y}\n";
+        Config::from_yaml(&format!("{base}{text}"), "c.yaml", &[]).unwrap()
+    }
+
+    fn table() -> Table {
+        let mut table = Table::new();
+        let levels = vec!["c".to_string(), "a".into(), "b".into()];
+        table.push("t", Column::Category { codes: (0..90).map(|i| i % 3).collect(), levels }).unwrap();
+        table.push("y", Column::Number((0..90).map(|i| f64::from(i % 2)).collect())).unwrap();
+        table.push("x", Column::Number((0..90).map(f64::from).collect())).unwrap();
+        table
+    }
+
+    fn dataset(text: &str) -> Result<Dataset, CausalError> {
+        let table = table();
+        config(text).check(table.names())?.dataset(table, (0..90).collect())
+    }
+
+    #[test]
+    fn probabilities_are_tied_to_arms_by_name() {
+        let data = dataset("assignment: {probability: {b: 0.5, a: 0.2}}").unwrap();
+        let Assignment::PerArm(p) = &data.assignment else { panic!() };
+        assert_eq!(data.treatment.arms.labels(), ["c", "a", "b"]);
+        assert!((p[0] - 0.3).abs() < 1e-12 && p[1] == 0.2 && p[2] == 0.5);
+        assert!(matches!(
+            dataset("assignment: {probability: {z: 0.5, a: 0.2}}").unwrap_err(),
+            CausalError::UnknownArm { .. }
+        ));
+        assert!(matches!(dataset("assignment: {probability: 0.5}").unwrap_err(), CausalError::BadSetting { .. }));
+        assert!(matches!(dataset("assignment: {probability: {a: 0.2}}").unwrap_err(), CausalError::BadSetting { .. }));
+        assert!(matches!(
+            dataset("assignment: {probability: {c: 0.5, a: 0.5, b: 0.5}}").unwrap_err(),
+            CausalError::Data(_)
+        ));
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_key() {
+        for (text, wanted) in [
+            ("split: {holdout: 1.0}", "split.holdout"),
+            ("nuisance: {folds: 1}", "nuisance.folds"),
+            ("nuisance: {learning_rate: 0}", "nuisance.learning_rate"),
+            ("learner: {n_leaves: 1}", "learner.n_leaves"),
+            ("evaluate: {k: [0]}", "evaluate.k"),
+            ("evaluate: {bootstrap: 1}", "evaluate.bootstrap"),
+            ("gates: {overlap_min: 0.7}", "gates.overlap_min"),
+            ("assignment: {probability: 1.5}", "assignment.probability"),
+            ("assignment: {kind: observational, probability: 0.5}", "assignment.kind"),
+        ] {
+            let err = config(text).check_settings().unwrap_err();
+            let CausalError::BadSetting { key, .. } = &err else { panic!("{text}: {err:?}") };
+            assert_eq!(key, wanted);
+        }
+        let err = config("nuisance: {kind: ridge, n_trees: 5}").check_settings().unwrap_err();
+        assert!(matches!(err, CausalError::UselessSetting { .. }), "{err}");
+        let err = Config::default().check_settings().unwrap_err();
+        assert_eq!(err, CausalError::MissingKey { key: "data.path" });
+        let err = config("split: {by: cluster}").check_settings().unwrap_err();
+        assert_eq!(err, CausalError::MissingKey { key: "roles.cluster" });
+    }
+
+    #[test]
+    fn columns_are_what_the_dataset_needs_and_nothing_else() {
+        let mut config = config("features: {d: x + 1}");
+        config.roles.id = Some(super::super::Names(vec!["id".into()]));
+        let names: Vec<String> = ["id", "t", "y", "x"].map(String::from).to_vec();
+        assert_eq!(config.check(&names).unwrap().columns(), ["t", "y", "x", "d"]);
+    }
+}

@@ -1,0 +1,16 @@
+//! The config: what a user asks for, and the proof that it was checked.
+//!
+//! `sections` are the keys, `values` the values that can be written in several ways, `yaml`
+//! the reader with lines, columns and did-you-mean, `check` the only door to a config that
+//! trains. What must not live here: files, arms, rows.
+
+mod check;
+pub mod sections;
+pub mod values;
+mod yaml;
+
+pub use check::CheckedConfig;
+pub use sections::{
+    AssignmentConfig, AssignmentKind, Config, DataConfig, EvaluateConfig, RolesConfig, ScoreKind, SplitBy, SplitConfig,
+};
+pub use values::{DerivedFeatures, Names, Probability, Scalar};

@@ -1,0 +1,253 @@
+//! What can go wrong while effects are learned, as values with fields.
+//!
+//! `Display` says what and where in lower case; [`CausalError::hint`] says what to do next.
+
+use impactiq_data::DataError;
+use impactiq_data::error::shorten;
+use thiserror::Error;
+
+/// A feature that the treatment moves in a randomised trial.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct MovedFeature {
+    /// The feature, or `name = level`, or `name is missing`.
+    pub feature: String,
+    /// The arm whose rows differ from the control's.
+    pub arm: String,
+    /// Standardised mean difference.
+    pub smd: f64,
+    /// Two-sided p-value times the number of comparisons, at most 1.
+    pub p_bonferroni: f64,
+}
+
+/// Something about the config, the data or a model that the user can mend.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum CausalError {
+    /// The data or their roles are wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The config is not the YAML that was expected at this place.
+    #[error("{file}, line {line}, column {column}: {problem}")]
+    Yaml {
+        /// The config's file name.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong there.
+        problem: String,
+    },
+    /// A key of the config that doesn't exist.
+    #[error("{file}, line {line}, column {column}: unknown key '{key}'")]
+    UnknownKey {
+        /// The config's file name.
+        file: String,
+        /// Line, from 1.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// The key.
+        key: String,
+        /// The most similar key that exists there.
+        closest: Option<String>,
+        /// Every key that exists there.
+        allowed: Vec<String>,
+    },
+    /// A `--set key=value` that doesn't fit.
+    #[error("--set {setting}: {problem}")]
+    Override {
+        /// The setting as written.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
+        /// A key that was probably meant.
+        closest: Option<String>,
+    },
+    /// A key of the config that is needed is not there.
+    #[error("the config has no '{key}'")]
+    MissingKey {
+        /// The key's path.
+        key: &'static str,
+    },
+    /// A setting is outside its range.
+    #[error("{key} is {value}; {allowed}")]
+    BadSetting {
+        /// The key's path.
+        key: String,
+        /// The value as text.
+        value: String,
+        /// What would be allowed.
+        allowed: String,
+    },
+    /// A key of the config that the chosen kind doesn't use.
+    #[error("{key} has no meaning for the kind '{kind}'")]
+    UselessSetting {
+        /// The key's path.
+        key: String,
+        /// The kind that was chosen.
+        kind: String,
+    },
+    /// An arm named in the config is not an arm of the data.
+    #[error("assignment.probability names the arm '{arm}', which the treatment column doesn't have")]
+    UnknownArm {
+        /// The arm asked for.
+        arm: String,
+        /// The arms found.
+        found: Vec<String>,
+    },
+    /// Features that are moved by the treatment although it was randomised.
+    #[error("post-treatment or broken randomisation: {}", moved(.features))]
+    PostTreatment {
+        /// The features, largest difference first.
+        features: Vec<MovedFeature>,
+    },
+    /// A part of the data is too small to learn from.
+    #[error("{what} has {found} rows; at least {needed} are needed")]
+    TooFewRows {
+        /// What is too small.
+        what: String,
+        /// Rows found.
+        found: usize,
+        /// Rows needed.
+        needed: usize,
+    },
+    /// The arms of an observational data set have hardly any comparable rows.
+    #[error(
+        "arm '{arm}' and control '{control}' hardly overlap: for {:.1} % of the rows one of them has a probability below {limit}",
+        .share * 100.0
+    )]
+    NoOverlap {
+        /// The arm.
+        arm: String,
+        /// The control.
+        control: String,
+        /// Share of rows without overlap.
+        share: f64,
+        /// The limit.
+        limit: f64,
+    },
+    /// A base learner can't learn this outcome.
+    #[error("{key} is logistic, but '{column}' is not a 0/1 outcome")]
+    NotBinary {
+        /// The key that chose the base learner.
+        key: &'static str,
+        /// The outcome.
+        column: String,
+    },
+    /// A fit did not reach a finite answer.
+    #[error("the fit of {what} gave a value that is not finite")]
+    NotFinite {
+        /// What was fitted.
+        what: String,
+    },
+    /// The trees could not be grown.
+    #[error("boosting: {problem}")]
+    Boosting {
+        /// The trees' own words.
+        problem: String,
+        /// The trees' own hint.
+        hint: Option<String>,
+    },
+    /// A metric could not be computed.
+    #[error("{problem}")]
+    Metrics {
+        /// The metrics' own words.
+        problem: String,
+        /// The metrics' own hint.
+        hint: Option<String>,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped before the end")]
+    Stopped,
+    /// A model's numbers or structure are damaged.
+    #[error("the model is damaged: {what}: {problem}")]
+    Corrupt {
+        /// The array or key.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A model comes from a later version.
+    #[error("the model has format {found}; this version reads formats up to {supported}")]
+    FutureFormat {
+        /// Format found.
+        found: u64,
+        /// The latest format that can be read.
+        supported: u64,
+    },
+    /// Rows don't fit the model they are given to.
+    #[error("the rows don't fit the model: {problem}")]
+    Mismatch {
+        /// What differs.
+        problem: String,
+    },
+}
+
+fn moved(features: &[MovedFeature]) -> String {
+    let mut parts: Vec<String> = features
+        .iter()
+        .take(5)
+        .map(|m| {
+            format!(
+                "'{}' differs between arm '{}' and the control (standardised difference {:.3}, p = {:.1e} after Bonferroni)",
+                m.feature, m.arm, m.smd, m.p_bonferroni
+            )
+        })
+        .collect();
+    if features.len() > 5 {
+        parts.push(format!("and {} more", features.len() - 5));
+    }
+    parts.join("; ")
+}
+
+impl CausalError {
+    /// What to do next, when there is something better than reading the message.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            CausalError::Data(inner) => return inner.hint(),
+            CausalError::UnknownKey { closest: Some(closest), .. }
+            | CausalError::Override { closest: Some(closest), .. } => {
+                format!("did you mean '{closest}'?")
+            }
+            CausalError::UnknownKey { allowed, .. } => format!("keys here: {}", shorten(allowed, 40)),
+            CausalError::Override { .. } => "write --set key=value, such as --set learner.kind=t".into(),
+            CausalError::MissingKey { key } => format!("add {key}; `impactiq init DATA` writes a config to start from"),
+            CausalError::UnknownArm { found, .. } => format!("the arms are: {}", shorten(found, 20)),
+            CausalError::PostTreatment { features } => {
+                let mut names: Vec<&str> = Vec::new();
+                for m in features {
+                    let name = m.feature.split(" = ").next().unwrap_or_default().trim_end_matches(" is missing");
+                    if !names.contains(&name) {
+                        names.push(name);
+                    }
+                }
+                format!(
+                    "the data cannot tell the two apart: if it is known only after treatment, set roles.post_treatment: [{}]; \
+                     if assignment depended on it, declare assignment.probability per row or assignment.kind: observational",
+                    names.join(", ")
+                )
+            }
+            CausalError::TooFewRows { .. } => {
+                "bring more rows, drop the arm with `data.where`, or use fewer folds".into()
+            }
+            CausalError::NoOverlap { .. } => {
+                "restrict the rows with `data.where` to those that could have received either arm".into()
+            }
+            CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
+            CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
+            CausalError::Boosting { hint, .. } | CausalError::Metrics { hint, .. } => return hint.clone(),
+            CausalError::Corrupt { .. } => "train the model again, or copy its directory again".into(),
+            CausalError::FutureFormat { .. } => "use the version of impactiq that wrote it, or a later one".into(),
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn setting(key: impl Into<String>, value: impl ToString, allowed: impl Into<String>) -> Self {
+        CausalError::BadSetting { key: key.into(), value: value.to_string(), allowed: allowed.into() }
+    }
+
+    pub(crate) fn corrupt(what: impl Into<String>, problem: impl Into<String>) -> Self {
+        CausalError::Corrupt { what: what.into(), problem: problem.into() }
+    }
+}

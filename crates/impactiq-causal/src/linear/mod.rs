@@ -1,0 +1,11 @@
+//! Linear base models: a recorded design and the coefficients on it.
+//!
+//! `design` turns raw columns into numbers the same way at training and at prediction;
+//! `solve` fits least squares, ridge and logistic regression from sums over fixed blocks
+//! of rows. What must not live here: trees, folds, anything causal.
+
+pub mod design;
+mod solve;
+
+pub use design::{Design, DesignColumn};
+pub use solve::{LinearModel, Link, fit_least_squares, fit_logistic};
