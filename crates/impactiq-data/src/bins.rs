@@ -339,8 +339,7 @@ mod tests {
         assert_eq!(bins.n_codes(), 255);
         let seen = ["level000".to_string(), "level299".into(), "new".into()];
         let mut out = [0; 4];
-        let n_other =
-            bins.encode(ColumnView::Category { codes: &[0, 1, 2, MISSING_LEVEL], levels: &seen }, &mut out);
+        let n_other = bins.encode(ColumnView::Category { codes: &[0, 1, 2, MISSING_LEVEL], levels: &seen }, &mut out);
         assert_eq!(out, [0, 254, 254, MISSING_CODE]);
         assert_eq!(n_other, 2);
     }

@@ -119,11 +119,7 @@ impl<'a> ColumnView<'a> {
 /// assert_eq!(impactiq_data::column::number_text(0.25), "0.25");
 /// ```
 pub fn number_text(value: f64) -> String {
-    if value == value.trunc() && value.abs() < 1e15 {
-        format!("{}", value as i64)
-    } else {
-        format!("{value}")
-    }
+    if value == value.trunc() && value.abs() < 1e15 { format!("{}", value as i64) } else { format!("{value}") }
 }
 
 #[cfg(test)]

@@ -29,8 +29,7 @@ impl BinnedFeatures {
     pub fn learn(table: &Table, names: &[String], seed: Seed, max_codes: usize) -> Result<Self, DataError> {
         let views = names.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
         let seed = seed.stream(Stream::Sketch);
-        let bins: Vec<FeatureBins> =
-            views.par_iter().map(|&view| FeatureBins::learn(view, seed, max_codes)).collect();
+        let bins: Vec<FeatureBins> = views.par_iter().map(|&view| FeatureBins::learn(view, seed, max_codes)).collect();
         Self::encode_views(names, &bins, &views)
     }
 
@@ -197,18 +196,14 @@ impl<'a> DatasetBuilder<'a> {
             return Err(DataError::Length { what: "row numbers".into(), expected: n, found: self.row_ids.len() });
         }
         let at = |row: usize| self.row_ids[row] + 1;
-        let treatment =
-            Treatment::from_column(&roles.treatment, table.column(&roles.treatment)?, &roles.control, at)?;
-        let outcomes = roles
-            .outcomes
-            .iter()
-            .map(|name| outcome(name, table.column(name)?, &at))
-            .collect::<Result<Vec<_>, _>>()?;
+        let treatment = Treatment::from_column(&roles.treatment, table.column(&roles.treatment)?, &roles.control, at)?;
+        let outcomes =
+            roles.outcomes.iter().map(|name| outcome(name, table.column(name)?, &at)).collect::<Result<Vec<_>, _>>()?;
         let weights = match &roles.weight {
             None => None,
-            Some(name) => Some(checked(name, "weight", table.column(name)?, &at, "weights must be positive", |w| {
-                w > 0.0
-            })?),
+            Some(name) => {
+                Some(checked(name, "weight", table.column(name)?, &at, "weights must be positive", |w| w > 0.0)?)
+            }
         };
         let instrument = match &roles.instrument {
             None => None,
@@ -386,14 +381,10 @@ fn per_row(
             allowed: "a probability column serves two arms; give a table {arm: p} for more",
         });
     }
-    let treated = checked(
-        name,
-        "assignment.probability",
-        column,
-        at,
-        "probabilities must lie strictly between 0 and 1",
-        |p| p > 0.0 && p < 1.0,
-    )?;
+    let treated =
+        checked(name, "assignment.probability", column, at, "probabilities must lie strictly between 0 and 1", |p| {
+            p > 0.0 && p < 1.0
+        })?;
     Ok(Assignment::PerRow(vec![treated.iter().map(|p| 1.0 - p).collect(), treated]))
 }
 
@@ -428,12 +419,7 @@ mod tests {
 
     fn table(t: Vec<f64>, y: Vec<f64>) -> Table {
         let n = t.len();
-        number_table(vec![
-            ("x".into(), (0..n).map(|i| i as f64).collect()),
-            ("t".into(), t),
-            ("y".into(), y),
-        ])
-        .unwrap()
+        number_table(vec![("x".into(), (0..n).map(|i| i as f64).collect()), ("t".into(), t), ("y".into(), y)]).unwrap()
     }
 
     fn build(table: Table) -> Result<Dataset, DataError> {

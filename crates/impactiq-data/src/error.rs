@@ -137,6 +137,18 @@ pub enum DataError {
         /// Rows needed.
         needed: usize,
     },
+    /// A name that must be one of a list isn't.
+    #[error("there is no {what} named '{name}'")]
+    UnknownName {
+        /// What is being named.
+        what: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The most similar existing name, if one is similar enough.
+        closest: Option<String>,
+        /// Every existing name.
+        available: Vec<String>,
+    },
     /// A setting is outside its range.
     #[error("{what} is {value}; {allowed}")]
     BadSetting {
@@ -176,6 +188,8 @@ impl DataError {
             DataError::MissingColumn { available, .. } => {
                 format!("the columns are: {}", shorten(available, 20))
             }
+            DataError::UnknownName { closest: Some(name), .. } => format!("did you mean '{name}'?"),
+            DataError::UnknownName { available, .. } => format!("choose one of: {}", shorten(available, 20)),
             DataError::DuplicateColumn { .. } => "give every column a name of its own".into(),
             DataError::NoRows { .. } => "check the path and the `where` filter".into(),
             DataError::MissingValues { column, role, .. } => {

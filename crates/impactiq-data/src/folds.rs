@@ -113,10 +113,7 @@ fn deal(split: Split<'_>, shares: &[f64], seed: Seed) -> Vec<u8> {
             distinct.sort_unstable();
             distinct.dedup();
             let parts = deal_rows(&distinct, None, shares, seed);
-            clusters
-                .iter()
-                .map(|&c| parts[distinct.binary_search(&u64::from(c)).unwrap_or_default()])
-                .collect()
+            clusters.iter().map(|&c| parts[distinct.binary_search(&u64::from(c)).unwrap_or_default()]).collect()
         }
     }
 }

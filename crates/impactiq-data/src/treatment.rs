@@ -137,8 +137,7 @@ fn number_arms(name: &str, values: &[f64]) -> Result<(Vec<String>, Vec<u8>), Dat
         }
     }
     distinct.sort_by(f64::total_cmp);
-    let codes =
-        values.iter().map(|value| distinct.iter().position(|d| d == value).unwrap_or_default() as u8).collect();
+    let codes = values.iter().map(|value| distinct.iter().position(|d| d == value).unwrap_or_default() as u8).collect();
     Ok((distinct.into_iter().map(number_text).collect(), codes))
 }
 
@@ -180,8 +179,7 @@ mod tests {
 
     #[test]
     fn numbers_are_arms_by_their_text() {
-        let treatment =
-            Treatment::from_column("t", ColumnView::Number(&[1.0, 0.0, 2.0]), "0.0", |r| r as u64).unwrap();
+        let treatment = Treatment::from_column("t", ColumnView::Number(&[1.0, 0.0, 2.0]), "0.0", |r| r as u64).unwrap();
         assert_eq!(treatment.arms.labels(), ["0", "1", "2"]);
     }
 

@@ -1,1 +1,0 @@
-//! Known-truth generators.
