@@ -444,7 +444,7 @@ impl MeanPair {
 
     fn lift(&self, n_treated: f64) -> Lift {
         let variance = self.variance_treated + self.variance_control - 2.0 * self.covariance;
-        let ate = Estimate::with_t(self.treated - self.control, variance.max(0.0).sqrt(), self.freedom[2], self.n);
+        let ate = Estimate::with_t(self.treated - self.control, root(variance), self.freedom[2], self.n);
         let (relative, relative_method) = self.relative();
         Lift {
             incremental: ate.scaled(n_treated),
@@ -463,17 +463,22 @@ impl MeanPair {
         }
         let ratio = self.treated / self.control;
         let (v1, v0, c) = (self.variance_treated, self.variance_control, self.covariance);
-        let std_error = (v1 - 2.0 * ratio * c + ratio * ratio * v0).max(0.0).sqrt() / self.control;
+        let std_error = root(v1 - 2.0 * ratio * c + ratio * ratio * v0) / self.control;
         let q = t_quantile(self.freedom[2]);
         let (a, b) = (self.control.powi(2) - q * q * v0, self.treated * self.control - q * q * c);
-        let root = b * b - a * (self.treated.powi(2) - q * q * v1);
-        if a > 0.0 && root >= 0.0 {
-            let (lower, upper) = ((b - root.sqrt()) / a - 1.0, (b + root.sqrt()) / a - 1.0);
+        let inside = b * b - a * (self.treated.powi(2) - q * q * v1);
+        if a > 0.0 && inside >= 0.0 {
+            let (lower, upper) = ((b - inside.sqrt()) / a - 1.0, (b + inside.sqrt()) / a - 1.0);
             let estimate = Estimate::with_bounds(ratio - 1.0, std_error, lower, upper, self.n);
             return (estimate, Some(RelativeMethod::Fieller));
         }
         (Estimate::with_t(ratio - 1.0, std_error, self.freedom[2], self.n), Some(RelativeMethod::Delta))
     }
+}
+
+/// The square root of a variance that rounding may have made barely negative; NaN stays NaN.
+fn root(variance: f64) -> f64 {
+    if variance < 0.0 { 0.0 } else { variance.sqrt() }
 }
 
 impl Lift {
