@@ -1,1 +1,38 @@
 //! How trees grow: matrix, histograms, criteria, the grower and boosting.
+//!
+//! One scan ([`split::best_split`]) and one grower ([`grow::Grower`]) serve boosting,
+//! causal and uplift trees; what differs is a [`Criterion`]. This crate touches no file,
+//! network, clock, environment or global.
+
+// A file uses only files above it: error, matrix, stats, criterion/{newton, effect,
+// divergence}, histogram, split, tile, partition, tree/{arrays, route}, grow, sample,
+// boost/{config, objective, model, train}, explain.
+pub mod boost;
+pub mod criterion;
+pub mod error;
+pub mod explain;
+pub mod grow;
+pub mod histogram;
+pub mod matrix;
+pub mod partition;
+pub mod sample;
+pub mod split;
+pub mod stats;
+pub mod tile;
+pub mod tree;
+
+pub use boost::config::{BoostConfig, EarlyStopping};
+pub use boost::model::{BoostArrays, BoostModel};
+pub use boost::objective::{Objective, ObjectiveKind};
+pub use boost::train::{BoostTask, boost};
+pub use criterion::Criterion;
+pub use criterion::newton::Newton;
+pub use error::TreesError;
+pub use grow::{GrowConfig, Grower, Grown, Growth, grow};
+pub use histogram::Layout;
+pub use matrix::CodeMatrix;
+pub use split::{Limits, Rule, Split, best_split};
+pub use stats::Stats;
+pub use tile::{Part, Tile};
+pub use tree::arrays::TreeArrays;
+pub use tree::{Leaves, Tree};

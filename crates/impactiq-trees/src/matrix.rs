@@ -1,0 +1,162 @@
+//! The training rows as one dense row-major matrix of bin codes.
+//!
+//! Columns come from [`BinColumns`]; trees read rows. One byte per cell, n × p, no
+//! padding: a histogram pass touches every feature of a row at once, so a row costs one
+//! or two cache lines instead of p of them. Numbers never live here, only codes.
+
+use impactiq_data::{BinColumns, FeatureKind, MISSING_CODE};
+use rayon::prelude::*;
+
+use crate::error::TreesError;
+
+/// Rows transposed together: their codes of all features stay in the first-level cache.
+const BLOCK_ROWS: usize = 1024;
+
+/// What trees know about a feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// How its codes may be split.
+    pub kind: FeatureKind,
+    /// One more than the largest value code, 1 to 255.
+    pub n_codes: usize,
+}
+
+/// The features of a set of columns.
+///
+/// # Errors
+/// [`TreesError::NoFeatures`]; [`TreesError::Length`] when a column is short.
+pub fn features(x: &dyn BinColumns) -> Result<Vec<Feature>, TreesError> {
+    if x.n_features() == 0 {
+        return Err(TreesError::NoFeatures);
+    }
+    (0..x.n_features())
+        .map(|f| {
+            let found = x.codes(f).len();
+            if found != x.n_rows() {
+                return Err(TreesError::Length { what: "feature codes", expected: x.n_rows(), found });
+            }
+            let n_codes = x.n_codes(f).clamp(1, MISSING_CODE as usize);
+            Ok(Feature { kind: x.kind(f), n_codes })
+        })
+        .collect()
+}
+
+/// Bin codes of n rows × p features, row after row.
+#[derive(Clone, Debug, Default)]
+pub struct CodeMatrix {
+    codes: Vec<u8>,
+    n_rows: usize,
+    n_features: usize,
+}
+
+impl CodeMatrix {
+    /// Copies `rows` of the columns, in that order.
+    ///
+    /// # Panics
+    /// When a row is out of range (a bug of the caller, who checks its task first).
+    pub fn gather(x: &dyn BinColumns, rows: &[u32]) -> Self {
+        let n_features = x.n_features();
+        let columns: Vec<&[u8]> = (0..n_features).map(|f| x.codes(f)).collect();
+        let mut codes = vec![0u8; rows.len() * n_features];
+        codes.par_chunks_mut(BLOCK_ROWS * n_features).zip(rows.par_chunks(BLOCK_ROWS)).for_each(|(block, rows)| {
+            for (f, column) in columns.iter().enumerate() {
+                for (out, &row) in block[f..].iter_mut().step_by(n_features).zip(rows) {
+                    *out = column[row as usize];
+                }
+            }
+        });
+        CodeMatrix { codes, n_rows: rows.len(), n_features }
+    }
+
+    /// Copies the rows at `positions` of another matrix into this one, reusing its memory.
+    pub fn take(&mut self, from: &CodeMatrix, positions: &[u32]) {
+        let p = from.n_features;
+        self.n_features = p;
+        self.n_rows = positions.len();
+        self.codes.resize(positions.len() * p, 0);
+        self.codes.par_chunks_mut(BLOCK_ROWS * p).zip(positions.par_chunks(BLOCK_ROWS)).for_each(
+            |(block, positions)| {
+                for (out, &position) in block.chunks_exact_mut(p).zip(positions) {
+                    out.copy_from_slice(from.row(position as usize));
+                }
+            },
+        );
+    }
+
+    /// Number of rows n.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Number of features p.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// All codes, row after row.
+    #[inline(always)]
+    pub fn codes(&self) -> &[u8] {
+        &self.codes
+    }
+
+    /// The codes of one row, p of them.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.codes[row * self.n_features..][..self.n_features]
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod columns {
+    //! Columns of codes in memory, for tests.
+
+    use super::*;
+
+    /// Columns given directly.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Columns {
+        pub(crate) codes: Vec<Vec<u8>>,
+        pub(crate) kinds: Vec<FeatureKind>,
+    }
+
+    impl Columns {
+        /// Ordered features.
+        pub(crate) fn ordered(codes: Vec<Vec<u8>>) -> Self {
+            let kinds = vec![FeatureKind::Ordered; codes.len()];
+            Columns { codes, kinds }
+        }
+    }
+
+    impl BinColumns for Columns {
+        fn n_rows(&self) -> usize {
+            self.codes.first().map_or(0, Vec::len)
+        }
+        fn n_features(&self) -> usize {
+            self.codes.len()
+        }
+        fn kind(&self, feature: usize) -> FeatureKind {
+            self.kinds[feature]
+        }
+        fn n_codes(&self, feature: usize) -> usize {
+            self.codes[feature].iter().filter(|&&c| c != MISSING_CODE).max().map_or(1, |&c| c as usize + 1)
+        }
+        fn codes(&self, feature: usize) -> &[u8] {
+            &self.codes[feature]
+        }
+    }
+
+    #[test]
+    fn gathered_rows_keep_their_order_and_their_codes() {
+        let x = Columns::ordered(vec![vec![0, 1, 2, 3], vec![9, 8, 7, MISSING_CODE]]);
+        let matrix = CodeMatrix::gather(&x, &[3, 0, 3]);
+        assert_eq!(matrix.codes(), [3, MISSING_CODE, 0, 9, 3, MISSING_CODE]);
+        let mut part = CodeMatrix::default();
+        part.take(&matrix, &[1]);
+        assert_eq!((part.n_rows(), part.row(0)), (1, &[0, 9][..]));
+    }
+
+    #[test]
+    fn no_features_is_an_error() {
+        assert_eq!(features(&Columns::ordered(vec![])), Err(TreesError::NoFeatures));
+    }
+}

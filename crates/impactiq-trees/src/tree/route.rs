@@ -1,0 +1,213 @@
+//! Sends rows through trees: which leaf, and the sum of leaf values.
+//!
+//! Trees of at most 64 leaves are answered by bit vectors, a relative of QuickScorer
+//! (Lucchese and others 2015): a feature's code rules out the leaves on the other side of
+//! every split on that feature, so the leaf is what is left after one table look-up and
+//! one AND per feature used. No branches, and columns are read as they are. Larger trees, and
+//! calls too small to pay for tables, walk. Both read blocks of rows that stay in the
+//! cache and add trees in order, so every row's sum is the same on any number of threads.
+
+use impactiq_data::BinColumns;
+use rayon::prelude::*;
+
+use crate::tree::{Leaves, Tree};
+
+/// Rows routed together.
+const BLOCK_ROWS: usize = 2048;
+
+/// Below this many rows building tables costs more than walking.
+const TABLE_ROWS: usize = 512;
+
+/// For each feature a tree uses, by code: the leaves that remain possible.
+#[derive(Clone, Debug)]
+struct LeafTables {
+    by_feature: Vec<(u32, Box<[u64; 256]>)>,
+}
+
+impl LeafTables {
+    /// The tables of a tree of at most 64 leaves.
+    fn new(tree: &Tree) -> Option<Self> {
+        if tree.n_leaves() > 64 {
+            return None;
+        }
+        // Children come after parents, so one backward pass gathers the leaves below.
+        let nodes = tree.nodes();
+        let mut below = vec![0u64; nodes.len()];
+        for (i, node) in nodes.iter().enumerate().rev() {
+            below[i] =
+                if node.is_leaf() { 1 << node.left } else { below[node.left as usize] | below[node.right as usize] };
+        }
+        let mut by_feature: Vec<(u32, Box<[u64; 256]>)> = Vec::new();
+        for node in nodes.iter().filter(|node| !node.is_leaf()) {
+            let at = by_feature.iter().position(|(feature, _)| *feature == node.feature).unwrap_or_else(|| {
+                by_feature.push((node.feature, Box::new([u64::MAX; 256])));
+                by_feature.len() - 1
+            });
+            let goes_left = tree.rule(node).table();
+            let (not_left, not_right) = (!below[node.left as usize], !below[node.right as usize]);
+            for (mask, left) in by_feature[at].1.iter_mut().zip(goes_left) {
+                *mask &= if left { not_right } else { not_left };
+            }
+        }
+        Some(LeafTables { by_feature })
+    }
+
+    /// The leaf of each row of a block, as a bit.
+    fn route(&self, n_leaves: usize, columns: &[&[u8]], block: &Block<'_>, masks: &mut [u64]) {
+        masks.fill(if n_leaves == 64 { u64::MAX } else { (1 << n_leaves) - 1 });
+        for (feature, table) in &self.by_feature {
+            let codes = columns[*feature as usize];
+            match block {
+                Block::Run(first) => {
+                    for (mask, &code) in masks.iter_mut().zip(&codes[*first..]) {
+                        *mask &= table[code as usize];
+                    }
+                }
+                Block::Rows(rows) => {
+                    for (mask, &row) in masks.iter_mut().zip(*rows) {
+                        *mask &= table[codes[row as usize] as usize];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Which rows of the columns a block holds.
+enum Block<'a> {
+    /// Consecutive rows from this one on.
+    Run(usize),
+    /// These rows.
+    Rows(&'a [u32]),
+}
+
+impl Block<'_> {
+    fn row(&self, i: usize) -> usize {
+        match self {
+            Block::Run(first) => first + i,
+            Block::Rows(rows) => rows[i] as usize,
+        }
+    }
+}
+
+/// Adds to `out`, for every row (all of them, or those at `rows`), the value of its leaf
+/// in every tree.
+///
+/// # Panics
+/// When `out` has another length than the rows, or `x` fewer features than the trees use.
+pub fn add_leaf_values(
+    trees: &[Tree],
+    values: &[Leaves<f64>],
+    x: &dyn BinColumns,
+    rows: Option<&[u32]>,
+    out: &mut [f64],
+) {
+    assert_eq!(out.len(), rows.map_or(x.n_rows(), <[u32]>::len), "one output per row");
+    let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
+    let tables: Vec<Option<LeafTables>> = if out.len() < TABLE_ROWS {
+        trees.iter().map(|_| None).collect()
+    } else {
+        trees.iter().map(LeafTables::new).collect()
+    };
+    out.par_chunks_mut(BLOCK_ROWS).enumerate().for_each(|(i, out)| {
+        let first = i * BLOCK_ROWS;
+        let block = match rows {
+            None => Block::Run(first),
+            Some(rows) => Block::Rows(&rows[first..first + out.len()]),
+        };
+        let mut masks = [0u64; BLOCK_ROWS];
+        for ((tree, values), tables) in trees.iter().zip(values).zip(&tables) {
+            add_tree((tree, tables.as_ref()), values, &columns, &block, (out, &mut masks));
+        }
+    });
+}
+
+fn add_tree(
+    (tree, tables): (&Tree, Option<&LeafTables>),
+    values: &Leaves<f64>,
+    columns: &[&[u8]],
+    block: &Block<'_>,
+    (out, masks): (&mut [f64], &mut [u64; BLOCK_ROWS]),
+) {
+    match tables {
+        Some(tables) => {
+            let masks = &mut masks[..out.len()];
+            tables.route(tree.n_leaves(), columns, block, masks);
+            let mut of_bit = [0.0; 64];
+            of_bit[..values.0.len()].copy_from_slice(&values.0);
+            for (out, mask) in out.iter_mut().zip(masks) {
+                *out += of_bit[mask.trailing_zeros() as usize & 63];
+            }
+        }
+        None => {
+            for (i, out) in out.iter_mut().enumerate() {
+                let row = block.row(i);
+                *out += *values.get(tree.leaf(|feature| columns[feature][row]));
+            }
+        }
+    }
+}
+
+/// The leaf of every row (all of them, or those at `rows`) in one tree.
+pub fn leaf_of_rows(tree: &Tree, x: &dyn BinColumns, rows: Option<&[u32]>) -> Vec<u32> {
+    let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
+    let leaf = |row: usize| tree.leaf(|feature| columns[feature][row]);
+    match rows {
+        None => (0..x.n_rows()).into_par_iter().map(leaf).collect(),
+        Some(rows) => rows.par_iter().map(|&row| leaf(row as usize)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::columns::Columns;
+    use crate::split::Rule;
+    use crate::tree::TreeBuilder;
+    use impactiq_data::Seed;
+    use proptest::prelude::*;
+
+    /// A random tree: random open leaf, random rule.
+    fn random_tree(n_leaves: usize, n_features: u64, seed: Seed) -> Tree {
+        let mut builder = TreeBuilder::default();
+        let mut open = vec![0u32];
+        for step in 1..n_leaves as u64 {
+            let node = open.swap_remove(seed.below(step, open.len() as u64) as usize);
+            let missing_left = seed.child(1).hash(step) & 1 == 1;
+            let rule = if seed.child(2).hash(step) & 1 == 1 {
+                Rule::AtMost { code: seed.child(3).below(step, 255) as u8, missing_left }
+            } else {
+                Rule::In { codes: std::array::from_fn(|w| seed.child(4 + w as u64).hash(step)), missing_left }
+            };
+            let left = builder.split(node, seed.child(9).below(step, n_features) as u32, &rule, 1.0);
+            open.extend([left, left + 1]);
+        }
+        builder.finish().0
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+        #[test]
+        fn tables_and_walks_agree(n_leaves in 1usize..100, seed in 0u64..1_000_000) {
+            let seed = Seed::new(seed);
+            let n = 700;
+            let codes = (0..4u64).map(|f| (0..n as u64).map(|i| seed.child(20 + f).hash(i) as u8).collect()).collect();
+            let x = Columns::ordered(codes);
+            let trees: Vec<Tree> = (0..3).map(|t| random_tree(n_leaves, 4, seed.child(50 + t))).collect();
+            let values: Vec<Leaves<f64>> =
+                trees.iter().map(|tree| Leaves((0..tree.n_leaves()).map(|l| l as f64 * 1.5 - 7.0).collect())).collect();
+            let by_walk = |row: usize| -> f64 {
+                trees.iter().zip(&values).map(|(t, v)| v.get(t.leaf(|f| x.codes[f][row]))).sum()
+            };
+            let mut out = vec![0.0; n];
+            add_leaf_values(&trees, &values, &x, None, &mut out);
+            prop_assert!((0..n).all(|row| out[row] == by_walk(row)));
+            let rows: Vec<u32> = (0..n as u32).rev().chain([5, 5]).collect();
+            let mut out = vec![0.0; rows.len()];
+            add_leaf_values(&trees, &values, &x, Some(&rows), &mut out);
+            prop_assert!(rows.iter().zip(&out).all(|(&row, &out)| out == by_walk(row as usize)));
+            let leaves = leaf_of_rows(&trees[0], &x, Some(&rows));
+            prop_assert!(rows.iter().zip(leaves).all(|(&r, leaf)| leaf == trees[0].leaf(|f| x.codes[f][r as usize])));
+        }
+    }
+}
