@@ -1,0 +1,309 @@
+//! What can be typed: commands, flags and the environment variables behind them.
+//!
+//! A flag beats its environment variable, which beats the configuration file, which
+//! beats the default.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Style, Styles};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Failure;
+
+const STYLES: Styles = Styles::styled()
+    .header(Style::new().bold())
+    .usage(Style::new().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Green.on_default());
+
+/// Who bought because of you: uplift models from a randomised trial, with the evidence.
+#[derive(Debug, Parser)]
+#[command(name = "impactiq", version, styles = STYLES, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Start with `impactiq demo`, or with your own file: `impactiq init DATA`.\n\
+    Exit codes: 0 done, 1 a gate failed, 2 error, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// How results are written to stdout.
+    #[arg(long, global = true, value_enum, default_value_t, env = "IMPACTIQ_FORMAT", hide_env = true)]
+    pub format: Format,
+    /// Set a key of the configuration, e.g. `--set learner.n_trees=200` (repeatable).
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Threads to compute with (default: all). Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", env = "IMPACTIQ_THREADS", hide_env = true)]
+    pub threads: Option<u16>,
+    /// Seed of folds, hold-out, samples and generators.
+    #[arg(long, global = true, value_name = "SEED", env = "IMPACTIQ_SEED", hide_env = true)]
+    pub seed: Option<u64>,
+    /// Replace an output that exists.
+    #[arg(long, global = true, env = "IMPACTIQ_OVERWRITE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub overwrite: bool,
+    /// Stop after this many seconds and write nothing.
+    #[arg(long, global = true, value_name = "SECONDS", env = "IMPACTIQ_TIME_LIMIT", hide_env = true)]
+    pub time_limit: Option<f64>,
+    /// Say less: no progress, no notes (errors are still written).
+    #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: every step and its seconds.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Tables to read.
+    #[default]
+    Text,
+    /// One JSON document to process.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at a data file, guess what its columns are and write a commented configuration.
+    Init(InitArgs),
+    /// Check an experiment's health: arms, balance, overlap, columns known only after treatment.
+    Check(CheckArgs),
+    /// Train a model and print the average effects.
+    Train(TrainArgs),
+    /// Measure how well a model (or any score column) ranks people it has not seen.
+    Evaluate(EvaluateArgs),
+    /// Score a data file of any size.
+    Score(ScoreArgs),
+    /// Generate data whose true effects are known.
+    Synth(SynthArgs),
+    /// List or download public data sets.
+    Data(DataArgs),
+    /// Take the five-minute tour on a real and a generated trial.
+    Demo(DemoArgs),
+    /// Write the completions of a shell to stdout.
+    Completions(CompletionsArgs),
+    /// Write a page of the reference to stdout.
+    #[command(hide = true)]
+    Reference(ReferenceArgs),
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A CSV (.gz, .zst), Parquet or NDJSON file, a glob or a directory.
+    pub data: String,
+    /// The configuration to write; it is never replaced.
+    #[arg(short, long, value_name = "FILE", default_value = "config.yaml")]
+    pub output: PathBuf,
+    /// The treatment column, when the guess would be wrong.
+    #[arg(long, value_name = "COLUMN")]
+    pub treatment: Option<String>,
+    /// The control's value in the treatment column.
+    #[arg(long, value_name = "VALUE", requires = "treatment")]
+    pub control: Option<String>,
+    /// The outcome column, when the guess would be wrong (repeatable).
+    #[arg(long, value_name = "COLUMN")]
+    pub outcome: Vec<String>,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// Also draw the balance of the arms to this SVG file.
+    #[arg(long, value_name = "FILE")]
+    pub chart: Option<PathBuf>,
+}
+
+/// `train`
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// The configuration.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// The model directory to write.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+/// `evaluate`
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// A model directory.
+    #[arg(short, long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    pub model: Option<PathBuf>,
+    /// A configuration, to evaluate scores that stand in a column (with --score).
+    #[arg(short, long, value_name = "FILE", requires = "score")]
+    pub config: Option<PathBuf>,
+    /// Data to evaluate on (default: the model's hold-out, or the configuration's data).
+    #[arg(short, long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// The column that holds another model's scores.
+    #[arg(long, value_name = "COLUMN", requires = "config")]
+    pub score: Option<String>,
+    /// Write a report with tables and charts to this HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Write the charts (SVG) into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub charts: Option<PathBuf>,
+    /// Exit with 1 when this holds, e.g. "rate_autoc.lower <= 0" or "visit/1: uplift_at_10 < 0.02" (repeatable).
+    #[arg(long, value_name = "CONDITION")]
+    pub fail_if: Vec<String>,
+}
+
+/// `score`
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// A model directory.
+    #[arg(short, long, value_name = "DIR", env = "IMPACTIQ_MODEL", hide_env = true)]
+    pub model: PathBuf,
+    /// Data to score: a file, a glob or a directory.
+    #[arg(short, long, value_name = "DATA")]
+    pub data: String,
+    /// The file to write: .csv, .csv.gz, .csv.zst, .parquet or .ndjson.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Columns to pass through to the output (default: the id columns of the configuration).
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub keep: Vec<String>,
+    /// Stop at the first row that cannot be scored instead of writing it with an empty score.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// `synth`
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct SynthArgs {
+    /// The design; `impactiq synth --list` describes them.
+    #[arg(required_unless_present = "list")]
+    pub kind: Option<String>,
+    /// Rows.
+    #[arg(short, value_name = "N", default_value_t = 10_000)]
+    pub n_rows: u64,
+    /// The file to write: .csv, .csv.gz, .csv.zst, .parquet or .ndjson; the truth goes beside it.
+    #[arg(short, long, value_name = "FILE", required_unless_present = "list")]
+    pub output: Option<PathBuf>,
+    /// List the designs instead.
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// `data`
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: DataAction,
+}
+
+/// What `data` does.
+#[derive(Debug, Subcommand)]
+pub enum DataAction {
+    /// List the public data sets that are known by name.
+    List,
+    /// Download one and check its sha256.
+    Get {
+        /// The data set's name.
+        name: String,
+        /// The folder to put it in.
+        #[arg(short, long, value_name = "DIR", default_value = "data")]
+        output: PathBuf,
+    },
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder to fill; what an earlier tour left there is replaced.
+    #[arg(short, long, value_name = "DIR", default_value = "impactiq-demo")]
+    pub output: PathBuf,
+    /// Rows of the generated trial.
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    pub rows: u64,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `reference`
+#[derive(Debug, Args)]
+pub struct ReferenceArgs {
+    /// The page.
+    #[arg(value_enum)]
+    pub page: ReferencePage,
+}
+
+/// Pages of the reference.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ReferencePage {
+    /// Every configuration key.
+    Config,
+    /// Every command and flag.
+    Cli,
+    /// Exit codes and errors.
+    Errors,
+    /// The configuration's JSON Schema.
+    Schema,
+}
+
+impl Global {
+    /// Configuration overrides in order of precedence, the strongest last: `IMPACTIQ_SET`
+    /// (`key=value;key=value`), then `--set`.
+    ///
+    /// # Errors
+    /// A [`Failure`] for an entry without `=` or with an empty key.
+    pub fn overrides(&self, environment: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+        let from_environment = environment.unwrap_or_default().split(';').filter(|entry| !entry.trim().is_empty());
+        from_environment
+            .map(|entry| (entry, "IMPACTIQ_SET"))
+            .chain(self.set.iter().map(|entry| (entry.as_str(), "--set")))
+            .map(|(entry, place)| match entry.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+                _ => Err(Failure::new(
+                    format!("'{entry}' is not a setting"),
+                    "write key=value, e.g. `--set learner.n_trees=200`",
+                )
+                .at(place)),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_come_after_the_environment() {
+        let cli = Cli::try_parse_from(["impactiq", "check", "-c", "c", "--set", "split.holdout=0.2"]).unwrap();
+        let overrides = cli.global.overrides(Some("split.holdout=0.5; nuisance.folds = 3")).unwrap();
+        let expected = [("split.holdout", "0.5"), ("nuisance.folds", "3"), ("split.holdout", "0.2")];
+        assert_eq!(overrides, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert!(cli.global.overrides(Some("nonsense")).is_err());
+    }
+}
