@@ -1,0 +1,70 @@
+# The commands of every day. `make` alone lists them.
+#
+# Everything is built with one optimised profile into one folder outside the source
+# tree, so a second clone, the tests, the demo and the binary share their dependencies.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/impactiq-target
+export CARGO_INCREMENTAL = 0
+
+CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
+IMPACTIQ = $(CARGO_TARGET_DIR)/release/impactiq
+
+.DEFAULT_GOAL := help
+.PHONY: help need-cargo build demo test lint tidy docs bench mutate ci install clean-demo
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+need-cargo:
+	@command -v $(CARGO) >/dev/null 2>&1 || { \
+	  echo "make: cargo, the build tool of Rust, is not on this machine." >&2; \
+	  echo "hint: install it with  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2; \
+	  echo "      open a new terminal, and run make again" >&2; \
+	  exit 2; }
+
+build: need-cargo ## build the impactiq binary
+	$(CARGO) build --release --locked -p impactiq-cli
+	@echo "built $(IMPACTIQ)"
+
+demo: need-cargo ## the five-minute tour on a real and a generated trial, into demo-output/
+	@[ -x "$(IMPACTIQ)" ] || echo "building the binary first: up to 25 minutes on two cores, seconds from then on"
+	$(CARGO) build --release --locked -p impactiq-cli
+	"$(IMPACTIQ)" demo --output demo-output --overwrite
+
+test: need-cargo ## every test, the doc tests, the house rules and the golden outputs
+	$(CARGO) test --release --locked --workspace --no-fail-fast
+	$(CARGO) xtask tidy
+	$(CARGO) xtask codegen --check
+	$(CARGO) xtask golden --check
+	@sh .ci/not-run.sh
+
+lint: need-cargo ## formatter, clippy without warnings, house rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) xtask tidy
+
+tidy: need-cargo ## the house rules alone
+	$(CARGO) xtask tidy
+
+docs: need-cargo ## rewrite docs/reference from the binary, and the API pages
+	$(CARGO) xtask codegen
+	$(CARGO) doc --release --locked --workspace --no-deps
+
+bench: need-cargo ## measure against the peers (downloads them from PyPI into the target folder)
+	$(CARGO) xtask bench boosting
+	$(CARGO) xtask bench metrics
+
+mutate: need-cargo ## plant sign flips; the tests must notice each of them
+	$(CARGO) xtask mutate
+
+ci: ## what the gate runs, step by step, with minutes
+	.ci/run
+
+install: build ## copy the binary to PREFIX/bin (default ~/.local/bin)
+	install -d "$(PREFIX)/bin"
+	install -m 755 "$(IMPACTIQ)" "$(PREFIX)/bin/impactiq"
+	@echo "installed $(PREFIX)/bin/impactiq"
+
+clean-demo: ## remove demo-output/
+	rm -rf demo-output
