@@ -12,6 +12,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::criterion::{CELL_ROWS, Criterion};
+use crate::kernel::prefetch;
 use crate::matrix::{CodeMatrix, Feature};
 use crate::stats::Stats;
 
@@ -23,6 +24,9 @@ const SLOT_CELLS: usize = 260;
 /// Pieces a large node is cut into at most, and rows per piece at least.
 const MAX_PIECES: usize = 16;
 const PIECE_ROWS: usize = 1 << 16;
+
+/// How many rows ahead scattered rows are asked for.
+const ROWS_AHEAD: usize = 16;
 
 /// Where each feature's sums stand in a histogram: a sum per value code, then one for
 /// missing.
@@ -216,7 +220,11 @@ fn observe_all<C: Criterion>(part: Rows<'_, C::Row>, slots: &mut [[C::Cell; SLOT
             }
         }
         Selection::Positions(positions) => {
-            for &position in positions {
+            for (i, &position) in positions.iter().enumerate() {
+                if let Some(&ahead) = positions.get(i + ROWS_AHEAD) {
+                    prefetch(part.matrix.codes(), ahead as usize * p);
+                    prefetch(part.rows, ahead as usize);
+                }
                 let position = position as usize;
                 observe_row::<C>(part.matrix.row(position), &part.rows[position], slots);
             }

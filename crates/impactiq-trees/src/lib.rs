@@ -4,7 +4,7 @@
 //! causal and uplift trees; what differs is a [`Criterion`]. This crate touches no file,
 //! network, clock, environment or global.
 
-// A file uses only files above it: error, matrix, stats, criterion/{newton, effect,
+// A file uses only files above it: error, kernel, matrix, stats, criterion/{newton, effect,
 // divergence}, histogram, split, tile, partition, tree/{arrays, route}, grow, sample,
 // boost/{config, objective, model, train}, explain.
 pub mod boost;
@@ -13,6 +13,7 @@ pub mod error;
 pub mod explain;
 pub mod grow;
 pub mod histogram;
+pub mod kernel;
 pub mod matrix;
 pub mod partition;
 pub mod sample;
