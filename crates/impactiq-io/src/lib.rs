@@ -1,1 +1,24 @@
 //! The doors: CSV, Parquet and NDJSON, SQL features and model directories.
+//!
+//! Everything that comes in is cast to typed columns here, in row order, and everything
+//! that goes out is written atomically. Below this crate nobody sees Arrow or SQL.
+
+// A file uses only files above it: error, value, cast, session, features, json, read
+// (source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream).
+pub mod cast;
+pub mod error;
+pub mod features;
+pub mod json;
+pub mod read;
+mod session;
+mod value;
+
+pub use cast::{arrow_schema, arrow_type, cast, raw_type, to_table};
+pub use error::{IoError, Place, Refused, RowError};
+pub use features::{Derived, RowFeatures};
+pub use json::json_rows_to_batch;
+pub use read::fingerprint::fingerprint;
+pub use read::inspect::{RawSchema, read_schema};
+pub use read::load::{FileRows, Loaded, Location, read};
+pub use read::source::{Compression, Format, Source, format_of};
+pub use read::stream::{Batch, Batches, PassThrough};
