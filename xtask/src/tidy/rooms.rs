@@ -1,0 +1,112 @@
+//! The house's plan as data: floors of crates, and the rooms of each crate in order.
+//!
+//! A crate depends only on crates of its list; inside a crate a room imports only rooms
+//! above it. A new room is given its place here, and in ARCHITECTURE.md when it is a
+//! decision. No code lives here.
+
+/// A crate's place in the house.
+pub struct Floor {
+    /// Folder and package name.
+    pub name: &'static str,
+    /// Crates of the house it may depend on.
+    pub below: &'static [&'static str],
+    /// Rooms from the ground up; the root file (lib.rs, main.rs) stands above them all.
+    pub rooms: &'static [&'static str],
+}
+
+/// The house.
+pub const HOUSE: [Floor; 7] = [
+    Floor {
+        name: "impactiq-data",
+        below: &[],
+        rooms: &[
+            "error",
+            "seed",
+            "watch",
+            "column",
+            "table",
+            "schema",
+            "bin_columns",
+            "bins",
+            "roles",
+            "treatment",
+            "folds",
+            "dataset",
+            "synth",
+        ],
+    },
+    Floor {
+        name: "impactiq-metrics",
+        below: &["impactiq-data"],
+        rooms: &[
+            "error",
+            "estimate",
+            "least_squares",
+            "robust",
+            "averages",
+            "scored",
+            "curve",
+            "area",
+            "rate",
+            "calibration",
+            "policy_value",
+            "experiment",
+            "report",
+        ],
+    },
+    Floor {
+        name: "impactiq-io",
+        below: &["impactiq-data"],
+        rooms: &["error", "session", "value", "cast", "json", "features", "read", "write", "artifact", "datasets"],
+    },
+    Floor {
+        name: "impactiq-trees",
+        below: &["impactiq-data"],
+        rooms: &[
+            "error",
+            "matrix",
+            "stats",
+            "criterion",
+            "histogram",
+            "split",
+            "tile",
+            "partition",
+            "tree",
+            "grow",
+            "sample",
+            "boost",
+            "explain",
+        ],
+    },
+    Floor {
+        name: "impactiq-causal",
+        below: &["impactiq-trees", "impactiq-metrics", "impactiq-data"],
+        rooms: &[
+            "error", "linear", "base", "nuisance", "overlap", "effect", "learners", "health", "config", "model",
+            "codec", "train",
+        ],
+    },
+    Floor {
+        name: "impactiq-score",
+        below: &["impactiq-causal", "impactiq-io", "impactiq-data"],
+        rooms: &["error", "rows", "features", "scorer", "explain"],
+    },
+    Floor {
+        name: "impactiq-cli",
+        below: &[
+            "impactiq-score",
+            "impactiq-causal",
+            "impactiq-trees",
+            "impactiq-metrics",
+            "impactiq-io",
+            "impactiq-data",
+        ],
+        rooms: &["exit", "args", "output", "commands"],
+    },
+];
+
+/// Crates that may know Arrow, Parquet and DataFusion: io and what stands above it.
+pub const MAY_KNOW_ARROW: [&str; 3] = ["impactiq-io", "impactiq-score", "impactiq-cli"];
+
+/// What metrics may take from data: a seed and a watch, so that it stays pure numbers.
+pub const METRICS_FROM_DATA: [&str; 6] = ["Seed", "Stream", "Watch", "Silent", "seed", "watch"];
