@@ -8,12 +8,16 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::kernel::prefetch;
 use crate::matrix::CodeMatrix;
 use crate::split::Rule;
 use crate::tile::Part;
 
 /// Rows per piece of a parallel partition.
 const PIECE_ROWS: usize = 1 << 16;
+
+/// How many rows ahead scattered rows are asked for.
+const ROWS_AHEAD: usize = 32;
 
 /// Partitions the rows at `range` by a rule on a feature; returns how many went left.
 pub fn partition<R: Copy + Send + Sync>(part: &mut Part<R>, range: Range<usize>, feature: u32, rule: &Rule) -> usize {
@@ -38,6 +42,9 @@ fn piece(matrix: &CodeMatrix, feature: usize, table: &[u8; 256], order: &mut [u3
     for i in 0..order.len() {
         // Both sides are written; only one of them advances. `n_left` never passes i.
         let row = order[i];
+        if let Some(&ahead) = order.get(i + ROWS_AHEAD) {
+            prefetch(codes, ahead as usize * p);
+        }
         let left = usize::from(table[codes[row as usize * p] as usize]);
         order[n_left] = row;
         right[n_right] = row;
