@@ -4,12 +4,26 @@
 //! environment or global; randomness is a counter hash of the given seed. The same rows give
 //! the same bytes on any number of threads.
 
-// A file uses only files above it: error, estimate, least_squares, robust, …
+// A file uses only files above it: error, estimate, named, least_squares, robust, radix, scored,
+// slice, curve, area, sklift, causalml, rate, half_samples, calibration, averages,
+// policy_value, experiment, report.
+pub mod area;
 pub mod averages;
+pub mod causalml;
+pub mod curve;
 pub mod error;
 pub mod estimate;
+pub mod half_samples;
 pub mod least_squares;
+pub mod named;
+mod radix;
+pub mod rate;
+pub mod report;
 pub mod robust;
+pub mod scored;
+pub mod sklift;
+pub mod slice;
 
 pub use error::MetricsError;
 pub use estimate::Estimate;
+pub use scored::{Assignment, Scored, Sorted};

@@ -113,13 +113,8 @@ fn missing_covariates_are_imputed_and_marked() {
 
 #[test]
 fn undefined_averages_say_why() {
-    let none = difference_lift(&Sample {
-        outcome: &[1.0, 2.0],
-        arm: &[1, 1],
-        contrast: 1,
-        weights: None,
-        clusters: None,
-    });
+    let none =
+        difference_lift(&Sample { outcome: &[1.0, 2.0], arm: &[1, 1], contrast: 1, weights: None, clusters: None });
     assert_eq!(none.ate.reason(), Some("no control rows"));
     let sample = Sample { outcome: &[1.0, 2.0], arm: &[1, 0], contrast: 1, weights: None, clusters: None };
     let two = difference_in_means(&sample);
@@ -138,12 +133,18 @@ fn fieller_falls_back_to_delta_only_when_the_control_mean_is_unclear() {
     assert_eq!(lift.relative_method, Some(RelativeMethod::Fieller));
     let expected = lift.ate.value().unwrap() / lift.control_mean.value().unwrap();
     assert!((lift.relative.value().unwrap() - expected).abs() < 1e-12);
-    let outcome: Vec<f64> = d.outcome.iter().enumerate().map(|(i, y)| if d.arm[i] == 0 { (y - 1.0) * 3.0 + 0.05 } else { *y }).collect();
+    let outcome: Vec<f64> =
+        d.outcome.iter().enumerate().map(|(i, y)| if d.arm[i] == 0 { (y - 1.0) * 3.0 + 0.05 } else { *y }).collect();
     let shaky = difference_lift(&Sample { outcome: &outcome, ..sample(&d, false) });
     if shaky.control_mean.value().unwrap() > 0.0 {
         assert_eq!(shaky.relative_method, Some(RelativeMethod::Delta));
     }
-    assert!((lift.incremental.value().unwrap() - lift.ate.value().unwrap() * d.arm.iter().filter(|&&a| a == 1).count() as f64).abs() < 1e-9);
+    assert!(
+        (lift.incremental.value().unwrap()
+            - lift.ate.value().unwrap() * d.arm.iter().filter(|&&a| a == 1).count() as f64)
+            .abs()
+            < 1e-9
+    );
 }
 
 /// Coverage over `replications` draws; three binomial standard errors around 95 %.
@@ -221,9 +222,6 @@ fn arm_swap_flips_the_sign_and_weights_are_repetitions() {
     let (y2, x2) = (pick(&d.outcome), pick(&d.covariate));
     let arm2: Vec<u8> = twice.iter().map(|&i| d.arm[i]).collect();
     let weighted = lin(&Sample { weights: Some(&w), ..sample(&d, false) }, &[&d.covariate]);
-    let repeated = lin(
-        &Sample { outcome: &y2, arm: &arm2, contrast: 1, weights: None, clusters: None },
-        &[&x2],
-    );
+    let repeated = lin(&Sample { outcome: &y2, arm: &arm2, contrast: 1, weights: None, clusters: None }, &[&x2]);
     assert!((weighted.value().unwrap() - repeated.value().unwrap()).abs() < 1e-10);
 }
