@@ -4,6 +4,8 @@
 
 use impactiq_data::DataError;
 use impactiq_data::error::shorten;
+use impactiq_metrics::MetricsError;
+use impactiq_trees::TreesError;
 use thiserror::Error;
 
 /// A feature that the treatment moves in a randomised trial.
@@ -142,21 +144,11 @@ pub enum CausalError {
         what: String,
     },
     /// The trees could not be grown.
-    #[error("boosting: {problem}")]
-    Boosting {
-        /// The trees' own words.
-        problem: String,
-        /// The trees' own hint.
-        hint: Option<String>,
-    },
+    #[error("boosting: {0}")]
+    Trees(TreesError),
     /// A metric could not be computed.
-    #[error("{problem}")]
-    Metrics {
-        /// The metrics' own words.
-        problem: String,
-        /// The metrics' own hint.
-        hint: Option<String>,
-    },
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// Somebody asked to stop.
     #[error("stopped before the end")]
     Stopped,
@@ -201,6 +193,15 @@ fn moved(features: &[MovedFeature]) -> String {
     parts.join("; ")
 }
 
+impl From<TreesError> for CausalError {
+    fn from(error: TreesError) -> Self {
+        match error {
+            TreesError::Stopped => CausalError::Stopped,
+            error => CausalError::Trees(error),
+        }
+    }
+}
+
 impl CausalError {
     /// What to do next, when there is something better than reading the message.
     pub fn hint(&self) -> Option<String> {
@@ -236,7 +237,8 @@ impl CausalError {
             }
             CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
             CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
-            CausalError::Boosting { hint, .. } | CausalError::Metrics { hint, .. } => return hint.clone(),
+            CausalError::Trees(inner) => return inner.hint(),
+            CausalError::Metrics(inner) => return inner.hint(),
             CausalError::Corrupt { .. } => "train the model again, or copy its directory again".into(),
             CausalError::FutureFormat { .. } => "use the version of impactiq that wrote it, or a later one".into(),
             _ => return None,

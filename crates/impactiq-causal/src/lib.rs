@@ -8,11 +8,18 @@
 // health, config, model, codec, train, evaluate.
 pub mod base;
 pub mod config;
+pub mod effect;
 pub mod error;
 pub mod health;
 pub mod learners;
 pub mod linear;
+pub mod model;
 pub mod nuisance;
+pub mod overlap;
+pub mod train;
 
 pub use config::{CheckedConfig, Config};
 pub use error::CausalError;
+pub use learners::LearnerKind;
+pub use model::{CausalModel, OutcomeModel, Predictions};
+pub use train::{TrainReport, Trained, Warning, train};

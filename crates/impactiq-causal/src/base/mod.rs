@@ -1,3 +1,256 @@
 //! Base learners: what predicts an outcome or a propensity from features.
+//!
+//! A closed set behind one door: [`BaseLearner::fit`] gives a [`BaseModel`], whatever the
+//! model is made of. `settings` are the keys a user writes. What must not live here: folds,
+//! arms' contrasts, anything that knows why a prediction is wanted.
+
+mod defaults;
 pub mod settings;
+
+use impactiq_data::{BinColumns, DataError, FeatureKind, Seed, Table, Watch};
+use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ObjectiveKind, boost};
+
+use crate::error::CausalError;
+use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Source};
+pub use defaults::{Place, Target};
 pub use settings::{BaseKind, BaseSettings};
+
+/// The loss a base learner minimises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Squared error: predictions are means.
+    Squared,
+    /// Logistic loss: targets lie in [0, 1], predictions are probabilities.
+    Logistic,
+}
+
+/// A base learner with all its settings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BaseLearner {
+    /// Gradient boosted trees.
+    Boosted(BoostConfig),
+    /// Ordinary least squares, whatever the loss.
+    LeastSquares,
+    /// Least squares with a penalty on the squared coefficients, whatever the loss.
+    Ridge {
+        /// λ in λ/2·Σb², for standardised columns.
+        penalty: f64,
+    },
+    /// Logistic regression: needs the logistic loss.
+    Logistic {
+        /// λ in λ/2·Σb², for standardised columns; 0 is maximum likelihood.
+        penalty: f64,
+    },
+}
+
+/// The arm as one more feature.
+#[derive(Clone, Copy, Debug)]
+pub struct ArmFeature<'a> {
+    /// Arm code per row.
+    pub codes: &'a [u8],
+    /// Labels by code.
+    pub labels: &'a [String],
+}
+
+/// What a base learner sees of the rows: the first `names.len()` features, as bin codes
+/// and as raw columns, and perhaps the arm after them.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Bin codes; features after the first `names.len()` are not looked at.
+    pub binned: &'a dyn BinColumns,
+    /// Raw columns by name.
+    pub raw: &'a Table,
+    /// Names of the features used, in the order of `binned`.
+    pub names: &'a [String],
+    /// The arm as the last feature.
+    pub arm: Option<ArmFeature<'a>>,
+}
+
+/// What to learn; vectors are indexed by row of the inputs.
+#[derive(Clone, Copy)]
+pub struct FitTask<'a> {
+    /// Rows to learn from.
+    pub rows: &'a [u32],
+    /// The target of every row.
+    pub target: &'a [f64],
+    /// The weight of every row.
+    pub weights: Option<&'a [f64]>,
+    /// What sampling keeps together: a row number, or a cluster.
+    pub row_ids: &'a [u64],
+    /// The loss.
+    pub loss: Loss,
+}
+
+/// A fitted base learner.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BaseModel {
+    /// The same answer for every row: the target had one value.
+    Constant(f64),
+    /// Boosted trees.
+    Boosted(BoostModel),
+    /// A linear or logistic model.
+    Linear(LinearModel),
+}
+
+impl<'a> Inputs<'a> {
+    /// The same inputs with the arm as the last feature.
+    pub fn with_arm(self, codes: &'a [u8], labels: &'a [String]) -> Self {
+        Inputs { arm: Some(ArmFeature { codes, labels }), ..self }
+    }
+
+    /// Number of rows n.
+    pub fn n_rows(&self) -> usize {
+        self.binned.n_rows()
+    }
+
+    fn columns(&self) -> Columns<'a> {
+        Columns { inner: self.binned, n_features: self.names.len(), arm: self.arm }
+    }
+
+    fn source(&self) -> Source<'a> {
+        match self.arm {
+            None => Source::new(self.raw),
+            Some(arm) => Source::with_arm(self.raw, arm.codes, arm.labels),
+        }
+    }
+}
+
+/// The first features of some columns, and perhaps the arm.
+struct Columns<'a> {
+    inner: &'a dyn BinColumns,
+    n_features: usize,
+    arm: Option<ArmFeature<'a>>,
+}
+
+impl BinColumns for Columns<'_> {
+    fn n_rows(&self) -> usize {
+        self.inner.n_rows()
+    }
+
+    fn n_features(&self) -> usize {
+        self.n_features + usize::from(self.arm.is_some())
+    }
+
+    fn kind(&self, feature: usize) -> FeatureKind {
+        if feature == self.n_features { FeatureKind::Category } else { self.inner.kind(feature) }
+    }
+
+    fn n_codes(&self, feature: usize) -> usize {
+        match self.arm {
+            Some(arm) if feature == self.n_features => arm.labels.len(),
+            _ => self.inner.n_codes(feature),
+        }
+    }
+
+    fn codes(&self, feature: usize) -> &[u8] {
+        match self.arm {
+            Some(arm) if feature == self.n_features => arm.codes,
+            _ => self.inner.codes(feature),
+        }
+    }
+}
+
+/// Passes on the wish to stop, not the progress: the caller counts in its own units.
+struct Quiet<'a>(&'a dyn Watch);
+
+impl Watch for Quiet<'_> {
+    fn should_stop(&self) -> bool {
+        self.0.should_stop()
+    }
+}
+
+impl BaseLearner {
+    /// The kind, as the config writes it.
+    pub fn kind(&self) -> BaseKind {
+        match self {
+            BaseLearner::Boosted(_) => BaseKind::Boosted,
+            BaseLearner::LeastSquares => BaseKind::LeastSquares,
+            BaseLearner::Ridge { .. } => BaseKind::Ridge,
+            BaseLearner::Logistic { .. } => BaseKind::Logistic,
+        }
+    }
+
+    /// Learns from some rows. A target with one value gives that value for every row.
+    ///
+    /// # Errors
+    /// [`CausalError::TooFewRows`] without rows, [`CausalError::Trees`],
+    /// [`CausalError::Data`], [`CausalError::Stopped`].
+    pub fn fit(
+        &self,
+        inputs: &Inputs<'_>,
+        task: &FitTask<'_>,
+        seed: Seed,
+        watch: &dyn Watch,
+    ) -> Result<BaseModel, CausalError> {
+        let Some(&first) = task.rows.first() else {
+            return Err(CausalError::TooFewRows { what: "a base learner's training part".into(), found: 0, needed: 1 });
+        };
+        let first = task.target[first as usize];
+        if task.rows.iter().all(|&row| task.target[row as usize] == first) {
+            return Ok(BaseModel::Constant(first));
+        }
+        let model = match self {
+            BaseLearner::Boosted(config) => BaseModel::Boosted(fit_boosted(config, inputs, task, seed, watch)?),
+            BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0))?,
+            BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty))?,
+            BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty))?,
+        };
+        if watch.should_stop() { Err(CausalError::Stopped) } else { Ok(model) }
+    }
+}
+
+fn fit_boosted(
+    config: &BoostConfig,
+    inputs: &Inputs<'_>,
+    task: &FitTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<BoostModel, CausalError> {
+    let objective = match task.loss {
+        Loss::Squared => ObjectiveKind::Squared,
+        Loss::Logistic => ObjectiveKind::Logistic,
+    };
+    let boosting =
+        BoostTask { rows: task.rows, target: task.target, weights: task.weights, row_ids: task.row_ids, objective };
+    Ok(boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch))?)
+}
+
+enum Linear {
+    Squares(f64),
+    Logistic(f64),
+}
+
+fn fit_linear(inputs: &Inputs<'_>, task: &FitTask<'_>, kind: Linear) -> Result<BaseModel, CausalError> {
+    let source = inputs.source();
+    let mut names = inputs.names.to_vec();
+    names.extend(inputs.arm.map(|_| linear::ARM.to_owned()));
+    let fit = FitRows { rows: task.rows, target: task.target, weights: task.weights };
+    let design = Design::learn(&source, &names, task.rows, task.weights, MAX_INDICATORS)?;
+    let model = match kind {
+        Linear::Squares(penalty) => linear::fit_least_squares(design, &source, fit, penalty)?,
+        Linear::Logistic(penalty) => linear::fit_logistic(design, &source, fit, penalty)?,
+    };
+    if model.coefficients.iter().any(|b| !b.is_finite()) {
+        return Err(CausalError::NotFinite { what: "a linear model".into() });
+    }
+    Ok(BaseModel::Linear(model))
+}
+
+impl BaseModel {
+    /// Predicts means for all rows, or for those at `rows`; `out` has one entry for each.
+    ///
+    /// # Errors
+    /// [`DataError::MissingColumn`] when a linear model's raw column is not there.
+    ///
+    /// # Panics
+    /// When the inputs have another number of features than at training (a bug of the caller).
+    pub fn predict(&self, inputs: &Inputs<'_>, rows: Option<&[u32]>, out: &mut [f64]) -> Result<(), DataError> {
+        match self {
+            BaseModel::Constant(value) => out.fill(*value),
+            BaseModel::Boosted(model) => model.predict(&inputs.columns(), rows, out),
+            BaseModel::Linear(model) => model.predict(&inputs.source(), rows, out)?,
+        }
+        Ok(())
+    }
+}

@@ -1,7 +1,15 @@
 //! Experiment health: what `check` reports, and the guard that `train` runs first.
+//!
+//! `balance` compares features between arms and holds the guard; `gates` turns everything into
+//! passed or failed. What must not live here: training.
+
+pub mod balance;
+
 use crate::error::CausalError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use balance::{BalanceRow, balance, guard};
 
 /// Limits of `check`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,11 +42,8 @@ impl GatesConfig {
             return Err(CausalError::setting("gates.smd_max", self.smd_max, "it must be above 0"));
         }
         if !(0.0..0.5).contains(&self.overlap_min) {
-            return Err(CausalError::setting(
-                "gates.overlap_min",
-                self.overlap_min,
-                "it must be at least 0 and below 0.5",
-            ));
+            let allowed = "it must be at least 0 and below 0.5";
+            return Err(CausalError::setting("gates.overlap_min", self.overlap_min, allowed));
         }
         Ok(())
     }

@@ -59,6 +59,39 @@ impl DesignColumn {
     }
 }
 
+/// The name under which the arm stands among features; no column of a file is called so.
+pub const ARM: &str = "(arm)";
+
+/// Where raw columns come from: a table, and perhaps the arm as one more category.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    table: &'a Table,
+    arm: Option<(Vec<u32>, &'a [String])>,
+}
+
+impl<'a> Source<'a> {
+    /// The columns of a table.
+    pub fn new(table: &'a Table) -> Self {
+        Source { table, arm: None }
+    }
+
+    /// The columns of a table and, under the name [`ARM`], arm codes with their labels.
+    pub fn with_arm(table: &'a Table, codes: &[u8], labels: &'a [String]) -> Self {
+        Source { table, arm: Some((codes.iter().map(|&code| u32::from(code)).collect(), labels)) }
+    }
+
+    /// A column by name.
+    ///
+    /// # Errors
+    /// [`DataError::MissingColumn`].
+    pub fn column(&self, name: &str) -> Result<ColumnView<'_>, DataError> {
+        match &self.arm {
+            Some((codes, levels)) if name == ARM => Ok(ColumnView::Category { codes, levels }),
+            _ => self.table.column(name),
+        }
+    }
+}
+
 /// The recipe of a design matrix: an intercept, then each column's numbers in order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -68,12 +101,12 @@ pub struct Design {
 
 impl Design {
     /// Learns the recipe from `rows` of the named columns; `weights` are indexed by row of
-    /// the table.
+    /// the source.
     ///
     /// # Errors
     /// [`DataError::MissingColumn`].
     pub fn learn(
-        table: &Table,
+        source: &Source<'_>,
         names: &[String],
         rows: &[u32],
         weights: Option<&[f64]>,
@@ -82,7 +115,7 @@ impl Design {
         let columns = names
             .iter()
             .map(|name| {
-                Ok(match table.column(name)? {
+                Ok(match source.column(name)? {
                     ColumnView::Number(values) => learn_number(name, values, rows, weights),
                     ColumnView::Category { codes, levels } => {
                         learn_category(name, (codes, levels), rows, weights, max_indicators)
@@ -123,16 +156,16 @@ impl Design {
         1 + self.columns.iter().map(DesignColumn::width).sum::<usize>()
     }
 
-    /// Ties the recipe to the columns of a table.
+    /// Ties the recipe to the columns of a source.
     ///
     /// # Errors
     /// [`DataError::MissingColumn`].
-    pub fn bind<'a>(&'a self, table: &'a Table) -> Result<BoundDesign<'a>, DataError> {
+    pub fn bind<'a>(&'a self, source: &'a Source<'a>) -> Result<BoundDesign<'a>, DataError> {
         let parts = self
             .columns
             .iter()
             .map(|column| {
-                let view = table.column(column.name())?;
+                let view = source.column(column.name())?;
                 Ok(bind_column(column, view))
             })
             .collect::<Result<_, DataError>>()?;
@@ -359,10 +392,10 @@ mod tests {
     #[test]
     fn numbers_are_standardised_and_categories_drop_their_most_frequent_level() {
         let table = table();
-        let design = Design::learn(&table, &["x".into(), "g".into()], &[0, 1, 2, 3], None, 8).unwrap();
+        let design = Design::learn(&Source::new(&table), &["x".into(), "g".into()], &[0, 1, 2, 3], None, 8).unwrap();
         assert_eq!(design.width(), 5);
         let mut out = vec![0.0; 20];
-        design.bind(&table).unwrap().fill(&[0, 1, 2, 3], &mut out);
+        design.bind(&Source::new(&table)).unwrap().fill(&[0, 1, 2, 3], &mut out);
         let sd = (8.0f64 / 3.0).sqrt();
         assert_eq!(out[..4], [1.0; 4]);
         for (found, wanted) in out[4..8].iter().zip([-2.0 / sd, 0.0, 0.0, 2.0 / sd]) {
@@ -376,12 +409,12 @@ mod tests {
     #[test]
     fn levels_never_seen_share_the_column_of_rare_levels() {
         let table = table();
-        let design = Design::learn(&table, &["g".into()], &[0, 1, 2], None, 0).unwrap();
+        let design = Design::learn(&Source::new(&table), &["g".into()], &[0, 1, 2], None, 0).unwrap();
         let mut later = Table::new();
         let levels = vec!["new".to_string(), "b".into()];
         later.push("g", Column::Category { codes: vec![0, 1, MISSING_LEVEL], levels }).unwrap();
         let mut out = vec![0.0; 6];
-        design.bind(&later).unwrap().fill(&[0, 1, 2], &mut out);
+        design.bind(&Source::new(&later)).unwrap().fill(&[0, 1, 2], &mut out);
         assert_eq!(out[3..], [1.0, 0.0, 1.0]);
     }
 
@@ -391,12 +424,12 @@ mod tests {
         let levels = vec!["1".to_string(), "2".into()];
         learned.push("g", Column::Category { codes: vec![0, 0, 1], levels }).unwrap();
         learned.push("x", Column::Number(vec![0.0, 2.0, 4.0])).unwrap();
-        let design = Design::learn(&learned, &["g".into(), "x".into()], &[0, 1, 2], None, 8).unwrap();
+        let design = Design::learn(&Source::new(&learned), &["g".into(), "x".into()], &[0, 1, 2], None, 8).unwrap();
         let mut later = Table::new();
         later.push("g", Column::Number(vec![2.0, 1.0])).unwrap();
         later.push("x", Column::Category { codes: vec![0, 0], levels: vec!["2".into()] }).unwrap();
         let mut out = vec![9.0; 6];
-        design.bind(&later).unwrap().fill(&[0, 1], &mut out);
+        design.bind(&Source::new(&later)).unwrap().fill(&[0, 1], &mut out);
         assert_eq!(out, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]);
     }
 }

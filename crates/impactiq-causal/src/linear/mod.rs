@@ -7,5 +7,5 @@
 pub mod design;
 mod solve;
 
-pub use design::{Design, DesignColumn};
-pub use solve::{LinearModel, Link, fit_least_squares, fit_logistic};
+pub use design::{ARM, Design, DesignColumn, MAX_INDICATORS, Source};
+pub use solve::{FitRows, LinearModel, Link, fit_least_squares, fit_logistic};

@@ -5,10 +5,10 @@
 //! the same bits. Columns are standardised, so normal equations are well conditioned;
 //! columns that are linear combinations of earlier ones get the coefficient 0.
 
-use impactiq_data::{DataError, Table};
+use impactiq_data::DataError;
 use rayon::prelude::*;
 
-use super::design::{BoundDesign, Design};
+use super::design::{BoundDesign, Design, Source};
 
 /// Rows whose design numbers are held at once.
 const BLOCK: usize = 1024;
@@ -61,18 +61,26 @@ struct Sums {
 }
 
 impl LinearModel {
-    /// Mean predictions for every row of a table, written to `out`.
+    /// Mean predictions for all rows of a source (`out.len()` of them), or for those at `rows`.
     ///
     /// # Errors
     /// [`DataError::MissingColumn`].
-    pub fn predict(&self, table: &Table, out: &mut [f64]) -> Result<(), DataError> {
-        let bound = self.design.bind(table)?;
+    pub fn predict(&self, source: &Source<'_>, rows: Option<&[u32]>, out: &mut [f64]) -> Result<(), DataError> {
+        let bound = self.design.bind(source)?;
         let width = bound.width();
         out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
             let first = block * BLOCK;
-            let rows: Vec<u32> = (first..first + out.len()).map(|row| row as u32).collect();
+            let range = first..first + out.len();
+            let all: Vec<u32>;
+            let rows = match rows {
+                Some(rows) => &rows[range],
+                None => {
+                    all = range.map(|row| row as u32).collect();
+                    &all
+                }
+            };
             let mut x = vec![0.0; width * rows.len()];
-            bound.fill(&rows, &mut x);
+            bound.fill(rows, &mut x);
             predictor(&x, &self.coefficients, out);
             if self.link == Link::Logit {
                 out.iter_mut().for_each(|value| *value = logistic(*value));
@@ -104,11 +112,11 @@ fn predictor(x: &[f64], coefficients: &[f64], out: &mut [f64]) {
 /// [`DataError::MissingColumn`].
 pub fn fit_least_squares(
     design: Design,
-    table: &Table,
+    source: &Source<'_>,
     fit: FitRows<'_>,
     penalty: f64,
 ) -> Result<LinearModel, DataError> {
-    let bound = design.bind(table)?;
+    let bound = design.bind(source)?;
     let sums = accumulate(&bound, fit.rows, |rows, _, w, z| {
         for (i, &row) in rows.iter().enumerate() {
             w[i] = fit.weights.map_or(1.0, |weights| weights[row as usize]);
@@ -125,8 +133,13 @@ pub fn fit_least_squares(
 ///
 /// # Errors
 /// [`DataError::MissingColumn`].
-pub fn fit_logistic(design: Design, table: &Table, fit: FitRows<'_>, penalty: f64) -> Result<LinearModel, DataError> {
-    let bound = design.bind(table)?;
+pub fn fit_logistic(
+    design: Design,
+    source: &Source<'_>,
+    fit: FitRows<'_>,
+    penalty: f64,
+) -> Result<LinearModel, DataError> {
+    let bound = design.bind(source)?;
     let mut coefficients = start(&bound, fit);
     let mut sums = newton_sums(&bound, fit, &coefficients);
     for _ in 0..MAX_STEPS {
@@ -292,7 +305,7 @@ fn solve(mut gram: Vec<f64>, mut moment: Vec<f64>, penalty: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use impactiq_data::{Column, Seed};
+    use impactiq_data::{Column, Seed, Table};
 
     fn table(columns: Vec<(&str, Vec<f64>)>) -> Table {
         let mut table = Table::new();
@@ -306,7 +319,7 @@ mod tests {
 
     fn predictions(model: &LinearModel, table: &Table) -> Vec<f64> {
         let mut out = vec![0.0; table.n_rows()];
-        model.predict(table, &mut out).unwrap();
+        model.predict(&Source::new(table), None, &mut out).unwrap();
         out
     }
 
@@ -318,9 +331,9 @@ mod tests {
         let copy: Vec<f64> = x.iter().map(|x| 7.0 * x - 1.0).collect();
         let table = table(vec![("x", x), ("copy", copy), ("z", z)]);
         let rows: Vec<u32> = (0..n as u32).collect();
-        let design = Design::learn(&table, table.names(), &rows, None, 8).unwrap();
+        let design = Design::learn(&Source::new(&table), table.names(), &rows, None, 8).unwrap();
         let fit = FitRows { rows: &rows, target: &y, weights: None };
-        let model = fit_least_squares(design, &table, fit, 0.0).unwrap();
+        let model = fit_least_squares(design, &Source::new(&table), fit, 0.0).unwrap();
         assert_eq!(model.coefficients[2], 0.0);
         for (p, y) in predictions(&model, &table).iter().zip(&y) {
             assert!((p - y).abs() < 1e-10);
@@ -334,9 +347,9 @@ mod tests {
         let y = vec![0.0, 2.0, 0.0, 2.0];
         let table = table(vec![("x", x)]);
         let rows = [0, 1, 2, 3];
-        let design = Design::learn(&table, table.names(), &rows, None, 8).unwrap();
+        let design = Design::learn(&Source::new(&table), table.names(), &rows, None, 8).unwrap();
         let fit = FitRows { rows: &rows, target: &y, weights: None };
-        let model = fit_least_squares(design, &table, fit, 4.0).unwrap();
+        let model = fit_least_squares(design, &Source::new(&table), fit, 4.0).unwrap();
         assert!((model.coefficients[0] - 1.0).abs() < 1e-12);
         assert!((model.coefficients[1] - 0.5).abs() < 1e-12);
     }
@@ -349,9 +362,9 @@ mod tests {
         let weights: Vec<f64> = (0..n).map(|i| 1.0 + (i % 3) as f64).collect();
         let table = table(vec![("x", x.clone())]);
         let rows: Vec<u32> = (0..n as u32).collect();
-        let design = Design::learn(&table, table.names(), &rows, Some(&weights), 8).unwrap();
+        let design = Design::learn(&Source::new(&table), table.names(), &rows, Some(&weights), 8).unwrap();
         let fit = FitRows { rows: &rows, target: &y, weights: Some(&weights) };
-        let model = fit_logistic(design, &table, fit, 0.0).unwrap();
+        let model = fit_logistic(design, &Source::new(&table), fit, 0.0).unwrap();
         let p = predictions(&model, &table);
         let score = |f: &dyn Fn(usize) -> f64| (0..n).map(|i| weights[i] * f(i) * (y[i] - p[i])).sum::<f64>();
         assert!(score(&|_| 1.0).abs() < 1e-6 && score(&|i| x[i]).abs() < 1e-6);
@@ -377,9 +390,9 @@ mod tests {
         let table = table(vec![("x", x)]);
         let rows: Vec<u32> = (0..40).collect();
         for penalty in [0.0, 1.0] {
-            let design = Design::learn(&table, table.names(), &rows, None, 8).unwrap();
+            let design = Design::learn(&Source::new(&table), table.names(), &rows, None, 8).unwrap();
             let fit = FitRows { rows: &rows, target: &y, weights: None };
-            let p = predictions(&fit_logistic(design, &table, fit, penalty).unwrap(), &table);
+            let p = predictions(&fit_logistic(design, &Source::new(&table), fit, penalty).unwrap(), &table);
             assert!(p.iter().all(|p| p.is_finite()) && p[0] < 0.1 && p[39] > 0.9, "{p:?}");
         }
     }

@@ -1,4 +1,18 @@
 //! Nuisances: what outcomes and assignments look like given features, cross-fitted.
+//!
+//! `out_of_fold` holds the type that only cross-fitting and designs can make, `cross_fit` the
+//! one loop over folds, `set` the nuisances that a whole run shares. What must not live here:
+//! effects.
+
+mod cross_fit;
+mod out_of_fold;
+mod set;
+
+pub use cross_fit::{CrossFitted, NuisanceLoss, NuisanceTask, cross_fit};
+pub use out_of_fold::OutOfFold;
+pub use set::{ArmLoss, NuisanceReport, Nuisances, OutcomeLosses, declared_propensity, fit_nuisances};
+pub(crate) use set::{loss_of, sampling_ids};
+
 use crate::base::BaseKind;
 use crate::base::settings::with_base_settings;
 use crate::error::CausalError;
@@ -9,6 +23,7 @@ with_base_settings! {
         /// What the nuisances are made of.
         pub kind: BaseKind = BaseKind::Boosted,
         /// Folds of the cross-fit, 2 to 255; a fold column comes first.
+        #[schemars(range(min = 2, max = 255))]
         pub folds: usize = 5,
     }
 }

@@ -1,0 +1,156 @@
+//! Average effects per outcome and arm, over every kept row: difference in means, Lin's
+//! regression adjustment and AIPW, with relative lift and incremental outcomes.
+//!
+//! The formulas live in metrics; here stand the choices: which weights make a plain difference
+//! fair when probabilities differ by row, which covariates Lin adjusts for, which
+//! nuisances enter the scores.
+
+use std::borrow::Cow;
+
+use impactiq_data::{Assignment, ColumnView, Dataset};
+use impactiq_metrics::Estimate;
+use impactiq_metrics::averages::{RelativeMethod, Sample, aipw_mean_scores, difference_in_means, lin, score_lift};
+use serde::{Deserialize, Serialize};
+
+use crate::linear::{Design, DesignColumn, MAX_INDICATORS, Source};
+use crate::nuisance::{Nuisances, OutOfFold};
+
+/// Numbers that indicator columns may take in memory: 1 GiB.
+const MAX_INDICATOR_CELLS: usize = 1 << 27;
+
+/// The three estimators of one average effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimators {
+    /// Mean outcome of the arm minus that of the control, rows weighted by the inverse of their
+    /// declared probability where it differs by row. For observational data a raw difference.
+    pub difference_in_means: Estimate,
+    /// Lin (2013): regression on raw features within each arm.
+    pub lin: Estimate,
+    /// Augmented inverse-probability weighting with cross-fitted nuisances.
+    pub aipw: Estimate,
+}
+
+/// The average effect of one arm on one outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContrastAverages {
+    /// The outcome.
+    pub outcome: String,
+    /// The arm, compared with the control.
+    pub arm: String,
+    /// The answer: AIPW.
+    pub ate: Estimate,
+    /// All estimators.
+    pub estimators: Estimators,
+    /// The effect as a share of the control mean (AIPW).
+    pub relative_lift: Estimate,
+    /// How the interval of `relative_lift` was made.
+    pub relative_lift_method: Option<RelativeMethod>,
+    /// The effect times the number (weight) of rows in the arm (AIPW).
+    pub incremental: Estimate,
+    /// Mean outcome under control (AIPW).
+    pub control_mean: Estimate,
+    /// Mean outcome under the arm (AIPW).
+    pub treated_mean: Estimate,
+}
+
+/// Columns that Lin's estimator adjusts for: raw numbers (missing as NaN) and indicators of the
+/// most frequent levels of categories. All features and controls take part.
+pub struct Covariates<'a> {
+    columns: Vec<Cow<'a, [f64]>>,
+}
+
+impl<'a> Covariates<'a> {
+    /// The covariates of a data set.
+    pub fn of(data: &'a Dataset) -> Self {
+        let n = data.n_rows();
+        let limit = (MAX_INDICATOR_CELLS / n.max(1)).clamp(1, MAX_INDICATORS);
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let source = Source::new(&data.raw);
+        let mut columns: Vec<Cow<'a, [f64]>> = Vec::new();
+        for (name, column) in data.raw.names().iter().zip(data.raw.columns()) {
+            match column.view() {
+                ColumnView::Number(values) => columns.push(Cow::Borrowed(values)),
+                ColumnView::Category { .. } => {
+                    let names = std::slice::from_ref(name);
+                    // The column was just seen: learning and binding can't miss it.
+                    let Ok(design) = Design::learn(&source, names, &rows, data.weights.as_deref(), limit) else {
+                        continue;
+                    };
+                    let Ok(bound) = design.bind(&source) else { continue };
+                    let width = design.columns().iter().map(DesignColumn::width).sum::<usize>();
+                    let mut filled = vec![0.0; (width + 1) * n];
+                    bound.fill(&rows, &mut filled);
+                    columns.extend(filled.chunks_exact(n).skip(1).map(|column| Cow::Owned(column.to_vec())));
+                }
+            }
+        }
+        Covariates { columns }
+    }
+
+    fn slices(&self) -> Vec<&[f64]> {
+        self.columns.iter().map(AsRef::as_ref).collect()
+    }
+}
+
+/// Doubly robust scores of one arm's mean, n of them (Robins, Rotnitzky & Zhao 1994).
+pub fn mean_scores(data: &Dataset, outcome: usize, arm: usize, mean: &OutOfFold, p: &OutOfFold) -> Vec<f64> {
+    let outcome = &data.outcomes[outcome].values;
+    aipw_mean_scores(outcome, &data.treatment.codes, arm as u8, &mean.to_vec(), &p.to_vec())
+}
+
+/// Weights that make arms comparable without a model: the sampling weight, over the row's
+/// own probability of its arm where the design varies it by row.
+pub(crate) fn design_weights(data: &Dataset) -> Option<Cow<'_, [f64]>> {
+    let weights = data.weights.as_deref();
+    match &data.assignment {
+        Assignment::PerRow(p) => Some(Cow::Owned(
+            (0..data.n_rows())
+                .map(|row| weights.map_or(1.0, |w| w[row]) / p[data.treatment.codes[row] as usize][row])
+                .collect(),
+        )),
+        _ => weights.map(Cow::Borrowed),
+    }
+}
+
+/// All average effects of a data set: per outcome, per arm but the control.
+pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> {
+    let covariates = Covariates::of(data);
+    let design = design_weights(data);
+    let n_arms = data.treatment.arms.len();
+    let mut all = Vec::with_capacity(data.outcomes.len() * (n_arms - 1));
+    for outcome in 0..data.outcomes.len() {
+        let means = &nuisances.means[outcome];
+        let control = mean_scores(data, outcome, 0, &means[0], &nuisances.propensity[0]);
+        for arm in 1..n_arms {
+            let treated = mean_scores(data, outcome, arm, &means[arm], &nuisances.propensity[arm]);
+            let sample = Sample {
+                outcome: &data.outcomes[outcome].values,
+                arm: &data.treatment.codes,
+                contrast: arm as u8,
+                weights: design.as_deref(),
+                clusters: data.clusters.as_deref(),
+            };
+            let n_treated = (0..data.n_rows())
+                .filter(|&row| usize::from(data.treatment.codes[row]) == arm)
+                .map(|row| data.weights.as_ref().map_or(1.0, |w| w[row]))
+                .sum();
+            let lift = score_lift(&treated, &control, data.weights.as_deref(), data.clusters.as_deref(), n_treated);
+            all.push(ContrastAverages {
+                outcome: data.outcomes[outcome].name.clone(),
+                arm: data.treatment.arms.labels()[arm].clone(),
+                ate: lift.ate.clone(),
+                estimators: Estimators {
+                    difference_in_means: difference_in_means(&sample),
+                    lin: lin(&sample, &covariates.slices()),
+                    aipw: lift.ate,
+                },
+                relative_lift: lift.relative,
+                relative_lift_method: lift.relative_method,
+                incremental: lift.incremental,
+                control_mean: lift.control_mean,
+                treated_mean: lift.treated_mean,
+            });
+        }
+    }
+    all
+}

@@ -1,0 +1,131 @@
+//! A trained model: arms, features with their bins, and one effect model per outcome.
+//!
+//! It holds no training rows. What must not live here: bytes (that is `codec`), files.
+
+use impactiq_data::{Arms, BinColumns, BinnedFeatures, DataError, FeatureBins, OutcomeKind, Table};
+
+use crate::base::{BaseModel, Inputs};
+use crate::error::CausalError;
+use crate::learners::{EffectModel, LearnerKind};
+
+/// A trained model of the effects of all arms on all outcomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CausalModel {
+    pub(crate) arms: Arms,
+    pub(crate) features: Vec<String>,
+    pub(crate) bins: Vec<FeatureBins>,
+    pub(crate) outcomes: Vec<OutcomeModel>,
+}
+
+/// The effect model of one outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutcomeModel {
+    /// The outcome.
+    pub name: String,
+    /// Its kind at training.
+    pub kind: OutcomeKind,
+    /// The learned effects.
+    pub effect: EffectModel,
+}
+
+/// What a model says about rows, for one outcome.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// The outcome.
+    pub outcome: String,
+    /// Effect per arm but the control: `cate[k][row]` is of arm k + 1.
+    pub cate: Vec<Vec<f64>>,
+    /// Mean per arm, the control first; `mean[k + 1][row] − mean[0][row] = cate[k][row]`.
+    pub mean: Vec<Vec<f64>>,
+}
+
+impl Predictions {
+    /// The arm with the largest mean per row; ties go to the lower code, the control first.
+    pub fn best_arm(&self) -> Vec<u8> {
+        let n = self.mean.first().map_or(0, Vec::len);
+        (0..n)
+            .map(|row| {
+                let mut best = 0;
+                for arm in 1..self.mean.len() {
+                    if self.mean[arm][row] > self.mean[best][row] {
+                        best = arm;
+                    }
+                }
+                best as u8
+            })
+            .collect()
+    }
+}
+
+impl CausalModel {
+    pub(crate) fn new(arms: Arms, features: Vec<String>, bins: Vec<FeatureBins>, outcomes: Vec<OutcomeModel>) -> Self {
+        CausalModel { arms, features, bins, outcomes }
+    }
+
+    /// The arms, the control first.
+    pub fn arms(&self) -> &Arms {
+        &self.arms
+    }
+
+    /// Features in order: raw columns, then derived ones. Controls are not among them.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// How each feature becomes codes.
+    pub fn bins(&self) -> &[FeatureBins] {
+        &self.bins
+    }
+
+    /// The effect models by outcome.
+    pub fn outcomes(&self) -> &[OutcomeModel] {
+        &self.outcomes
+    }
+
+    /// The kind of learner.
+    pub fn learner(&self) -> LearnerKind {
+        self.outcomes.first().map_or(LearnerKind::T, |outcome| outcome.effect.kind())
+    }
+
+    /// Encodes the features of a table that holds at least [`CausalModel::features`].
+    ///
+    /// # Errors
+    /// [`DataError::MissingColumn`].
+    pub fn encode(&self, table: &Table) -> Result<BinnedFeatures, DataError> {
+        BinnedFeatures::encode(table, &self.features, &self.bins)
+    }
+
+    /// Effects and means for every row. `binned` are the rows' codes under this model's bins
+    /// (further columns, such as controls, may follow), `raw` the same rows' raw columns: only
+    /// linear base models look at them.
+    ///
+    /// # Errors
+    /// [`CausalError::Mismatch`] when features or bins are not the model's,
+    /// [`CausalError::Data`] when a raw column is missing.
+    pub fn predict(&self, binned: &BinnedFeatures, raw: &Table) -> Result<Vec<Predictions>, CausalError> {
+        self.check(binned, raw)?;
+        let inputs = Inputs { binned, raw, names: &self.features, arm: None };
+        self.outcomes
+            .iter()
+            .map(|outcome| {
+                let mean = outcome.effect.means(&inputs, &self.arms)?;
+                let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect());
+                Ok(Predictions { outcome: outcome.name.clone(), cate: cate.collect(), mean })
+            })
+            .collect()
+    }
+
+    fn check(&self, binned: &BinnedFeatures, raw: &Table) -> Result<(), CausalError> {
+        let p = self.features.len();
+        let same = binned.names().len() >= p && binned.names()[..p] == self.features && binned.bins()[..p] == self.bins;
+        if !same {
+            return Err(CausalError::Mismatch { problem: "their features are not encoded by the model's bins".into() });
+        }
+        let linear = self.outcomes.iter().flat_map(|o| o.effect.models()).any(|m| matches!(m, BaseModel::Linear(_)));
+        if linear && raw.n_rows() != binned.n_rows() {
+            let problem = format!("{} rows of codes, {} rows of raw columns", binned.n_rows(), raw.n_rows());
+            return Err(CausalError::Mismatch { problem });
+        }
+        Ok(())
+    }
+}
