@@ -7,6 +7,7 @@
 // A file uses only files above it: error, linear, base, nuisance, overlap, effect, learners,
 // health, config, model, codec, train, evaluate.
 pub mod base;
+pub mod codec;
 pub mod config;
 pub mod effect;
 pub mod error;

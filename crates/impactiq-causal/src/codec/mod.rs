@@ -1,0 +1,300 @@
+//! A model as JSON and arrays of numbers, and back. Only this file knows bytes.
+//!
+//! Names, bins and shapes are JSON; trees and coefficients are safetensors (numbers only, no
+//! code). Decoding trusts nothing: lengths, ranges, duplicate names and left-over arrays are
+//! checked, and hostile input gives [`CausalError::Corrupt`], never a panic.
+
+mod arrays;
+
+use impactiq_data::{Arms, FeatureBins, OutcomeKind};
+use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind, TreeArrays};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::BaseModel;
+use crate::error::CausalError;
+use crate::learners::{EffectModel, LearnerKind, SModel, TModel};
+use crate::linear::{Design, DesignColumn, LinearModel, Link};
+use crate::model::{CausalModel, OutcomeModel};
+use arrays::{Reader, Writer};
+
+/// The format written here; older ones keep loading.
+pub const FORMAT: u64 = 1;
+
+/// Arms, features and outcomes a model can have at most.
+const MAX_NAMES: usize = 100_000;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format: u64,
+    learner: LearnerKind,
+    arms: Arms,
+    features: Vec<FeatureHeader>,
+    outcomes: Vec<OutcomeHeader>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FeatureHeader {
+    name: String,
+    bins: FeatureBins,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutcomeHeader {
+    name: String,
+    kind: OutcomeKind,
+    models: Vec<BaseHeader>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+enum BaseHeader {
+    Constant { value: f64 },
+    Boosted { objective: ObjectiveKind, n_features: usize, layout: u32 },
+    Linear { link: Link, design: Vec<DesignColumn> },
+}
+
+/// Encodes a model: its description, and the bytes of its arrays (safetensors).
+///
+/// # Errors
+/// [`CausalError::NotFinite`] when the arrays can't be written (a bug).
+pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
+    let mut writer = Writer::default();
+    let outcomes = model.outcomes.iter().enumerate().map(|(index, outcome)| OutcomeHeader {
+        name: outcome.name.clone(),
+        kind: outcome.kind,
+        models: outcome
+            .effect
+            .models()
+            .into_iter()
+            .enumerate()
+            .map(|(part, base)| write_base(base, &prefix(index, part), &mut writer))
+            .collect(),
+    });
+    let header = Header {
+        format: FORMAT,
+        learner: model.learner(),
+        arms: model.arms.clone(),
+        outcomes: outcomes.collect(),
+        features: model
+            .features
+            .iter()
+            .zip(&model.bins)
+            .map(|(name, bins)| FeatureHeader { name: name.clone(), bins: bins.clone() })
+            .collect(),
+    };
+    let value = serde_json::to_value(header).map_err(|error| unwritable(&error.to_string()))?;
+    Ok((value, writer.finish().map_err(|error| unwritable(&error))?))
+}
+
+fn unwritable(problem: &str) -> CausalError {
+    CausalError::NotFinite { what: format!("the model's description ({problem})") }
+}
+
+fn prefix(outcome: usize, part: usize) -> String {
+    format!("outcome{outcome}.model{part}")
+}
+
+fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeader {
+    match model {
+        BaseModel::Constant(value) => BaseHeader::Constant { value: *value },
+        BaseModel::Linear(model) => {
+            writer.f64(prefix, "coefficients", &model.coefficients);
+            BaseHeader::Linear { link: model.link, design: model.design.columns().to_vec() }
+        }
+        BaseModel::Boosted(model) => {
+            let arrays = model.to_arrays();
+            let trees = &arrays.trees;
+            writer.f64(prefix, "start", &[arrays.start]);
+            writer.f64(prefix, "values", &arrays.values);
+            writer.u32(prefix, "n_nodes", &trees.n_nodes);
+            writer.u32(prefix, "n_sets", &trees.n_sets);
+            writer.u32(prefix, "feature", &trees.feature);
+            writer.u32(prefix, "left", &trees.left);
+            writer.u32(prefix, "right", &trees.right);
+            writer.u32(prefix, "set", &trees.set);
+            writer.u8(prefix, "code", &trees.code);
+            writer.u8(prefix, "flags", &trees.flags);
+            writer.f64(prefix, "gain", &trees.gain);
+            writer.u64(prefix, "sets", &trees.sets);
+            BaseHeader::Boosted { objective: arrays.objective, n_features: arrays.n_features, layout: trees.version }
+        }
+    }
+}
+
+/// Decodes a model from its description and the bytes of its arrays.
+///
+/// # Errors
+/// [`CausalError::FutureFormat`] for a later format, [`CausalError::Corrupt`] naming the array
+/// or key for everything else that is not a model.
+pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalError> {
+    let format = description.get("format").and_then(Value::as_u64).unwrap_or_default();
+    if format > FORMAT {
+        return Err(CausalError::FutureFormat { found: format, supported: FORMAT });
+    }
+    let header = Header::deserialize(description)
+        .map_err(|error| CausalError::corrupt("the model's description", error.to_string()))?;
+    if header.format != FORMAT {
+        return Err(CausalError::corrupt("format", format!("{} is no format", header.format)));
+    }
+    check_names(&header)?;
+    let mut reader = Reader::new(bytes)?;
+    let n_features = header.features.len();
+    let mut outcomes = Vec::with_capacity(header.outcomes.len());
+    for (index, outcome) in header.outcomes.into_iter().enumerate() {
+        let expected = match header.learner {
+            LearnerKind::S => 1,
+            LearnerKind::T => header.arms.len(),
+        };
+        if outcome.models.len() != expected {
+            let problem = format!("{} models where {expected} were expected", outcome.models.len());
+            return Err(CausalError::corrupt(format!("outcome '{}'", outcome.name), problem));
+        }
+        let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
+        let with_arm = header.learner == LearnerKind::S;
+        let mut models = outcome
+            .models
+            .into_iter()
+            .enumerate()
+            .map(|(part, base)| {
+                let shape = Shape { names: &names, n_features: n_features + usize::from(with_arm), with_arm };
+                read_base(base, &prefix(index, part), &shape, &mut reader)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let effect = match header.learner {
+            LearnerKind::T => EffectModel::T(TModel { models }),
+            LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
+        };
+        outcomes.push(OutcomeModel { name: outcome.name, kind: outcome.kind, effect });
+    }
+    reader.finish()?;
+    let (features, bins) = header.features.into_iter().map(|f| (f.name, f.bins)).unzip();
+    Ok(CausalModel::new(header.arms, features, bins, outcomes))
+}
+
+fn check_names(header: &Header) -> Result<(), CausalError> {
+    let arms: Vec<&str> = header.arms.labels().iter().map(String::as_str).collect();
+    let features: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
+    let outcomes: Vec<&str> = header.outcomes.iter().map(|o| o.name.as_str()).collect();
+    for (what, mut names, least, most) in [
+        ("arms", arms, 2, impactiq_data::treatment::MAX_ARMS),
+        ("features", features, 1, MAX_NAMES),
+        ("outcomes", outcomes, 1, MAX_NAMES),
+    ] {
+        if !(least..=most).contains(&names.len()) {
+            return Err(CausalError::corrupt(what, format!("{} of them", names.len())));
+        }
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(CausalError::corrupt(what, format!("'{}' stands twice", pair[0])));
+        }
+    }
+    for feature in &header.features {
+        check_bins(&feature.bins)
+            .map_err(|problem| CausalError::corrupt(format!("feature '{}'", feature.name), problem))?;
+    }
+    Ok(())
+}
+
+fn check_bins(bins: &FeatureBins) -> Result<(), String> {
+    match bins {
+        FeatureBins::Number { cuts } => {
+            if cuts.len() > 254 {
+                return Err(format!("{} cuts", cuts.len()));
+            }
+            if cuts.iter().any(|cut| !cut.is_finite()) || cuts.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err("cuts are not finite and increasing".into());
+            }
+        }
+        FeatureBins::Category { levels, .. } => {
+            if levels.len() > impactiq_data::bins::MAX_LEVELS {
+                return Err(format!("{} levels", levels.len()));
+            }
+            let mut names: Vec<&String> = levels.iter().collect();
+            names.sort_unstable();
+            if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+                return Err(format!("level '{}' stands twice", pair[0]));
+            }
+        }
+    }
+    Ok(())
+}
+
+struct Shape<'a> {
+    names: &'a [&'a str],
+    n_features: usize,
+    with_arm: bool,
+}
+
+fn read_base(
+    header: BaseHeader,
+    prefix: &str,
+    shape: &Shape<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<BaseModel, CausalError> {
+    match header {
+        BaseHeader::Constant { value } if value.is_finite() => Ok(BaseModel::Constant(value)),
+        BaseHeader::Constant { .. } => Err(CausalError::corrupt(prefix, "its constant is not a number")),
+        BaseHeader::Linear { link, design } => {
+            let known = |name: &str| shape.names.contains(&name) || (shape.with_arm && name == crate::linear::ARM);
+            if let Some(column) = design.iter().find(|column| !known(column.name())) {
+                return Err(CausalError::corrupt(prefix, format!("'{}' is no feature", column.name())));
+            }
+            let design = Design::from_columns(design).map_err(|problem| CausalError::corrupt(prefix, problem))?;
+            let coefficients = reader.f64(prefix, "coefficients")?;
+            if coefficients.len() != design.width() || coefficients.iter().any(|b| !b.is_finite()) {
+                let problem = format!("{} coefficients for {} columns", coefficients.len(), design.width());
+                return Err(CausalError::corrupt(prefix, problem));
+            }
+            Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
+        }
+        BaseHeader::Boosted { objective, n_features, layout } => {
+            if n_features != shape.n_features {
+                let problem = format!("trees on {n_features} features where there are {}", shape.n_features);
+                return Err(CausalError::corrupt(prefix, problem));
+            }
+            let arrays = read_trees(objective, n_features, layout, prefix, reader)?;
+            let model =
+                BoostModel::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
+            Ok(BaseModel::Boosted(model))
+        }
+    }
+}
+
+fn read_trees(
+    objective: ObjectiveKind,
+    n_features: usize,
+    layout: u32,
+    prefix: &str,
+    reader: &mut Reader<'_>,
+) -> Result<BoostArrays, CausalError> {
+    let start = reader.f64(prefix, "start")?;
+    let [start] = start.as_slice() else {
+        return Err(CausalError::corrupt(prefix, format!("{} starts", start.len())));
+    };
+    Ok(BoostArrays {
+        objective,
+        n_features,
+        start: *start,
+        values: reader.f64(prefix, "values")?,
+        trees: TreeArrays {
+            version: layout,
+            n_nodes: reader.u32(prefix, "n_nodes")?,
+            n_sets: reader.u32(prefix, "n_sets")?,
+            feature: reader.u32(prefix, "feature")?,
+            left: reader.u32(prefix, "left")?,
+            right: reader.u32(prefix, "right")?,
+            set: reader.u32(prefix, "set")?,
+            code: reader.u8(prefix, "code")?,
+            flags: reader.u8(prefix, "flags")?,
+            gain: reader.f64(prefix, "gain")?,
+            sets: reader.u64(prefix, "sets")?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Round trips, and everything that must not decode.
+
+use impactiq_data::synth::{SynthKind, SynthOptions, generate};
+use impactiq_data::{Seed, Silent};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Config, train};
+
+/// A small model of three arms, a category and missing values, and the table it came from.
+fn trained(learner: &str) -> (CausalModel, impactiq_data::Table) {
+    let made = generate(SynthKind::MultiArm, &SynthOptions::default(), 3000, Seed::new(1)).unwrap();
+    let control = SynthKind::MultiArm.probabilities(&SynthOptions::default()).unwrap()[0].0.clone();
+    let yaml = format!(
+        "data: {{path: x.csv}}\nroles: {{treatment: treatment, control: {control}, outcome: [y, converted]}}\n\
+         nuisance: {{kind: least_squares}}\nlearner: {learner}\n"
+    );
+    let config = Config::from_yaml(&yaml, "c.yaml", &[]).unwrap().check(made.table.names()).unwrap();
+    let data = config.dataset(made.table.clone(), (0..3000).collect()).unwrap();
+    (train(&config, &data, &Silent).unwrap().model, made.table)
+}
+
+fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
+    ["{kind: t, n_trees: 5}", "{kind: s, n_trees: 5}", "{kind: t, base: ridge}", "{kind: s, base: least_squares}"]
+        .map(trained)
+        .into()
+}
+
+#[test]
+fn a_decoded_model_answers_with_the_same_bits() {
+    for (model, table) in all_learners() {
+        let (description, bytes) = encode(&model).unwrap();
+        // The description survives as text: that is how it is stored.
+        let text = serde_json::to_string(&description).unwrap();
+        let again = decode(&serde_json::from_str(&text).unwrap(), &bytes).unwrap();
+        assert_eq!(again, model);
+        let binned = model.encode(&table).unwrap();
+        let (a, b) = (model.predict(&binned, &table).unwrap(), again.predict(&binned, &table).unwrap());
+        assert_eq!(a, b);
+        assert_eq!(encode(&again).unwrap(), (description, bytes));
+        for predictions in a {
+            for (k, cate) in predictions.cate.iter().enumerate() {
+                for (row, cate) in cate.iter().enumerate() {
+                    assert_eq!(predictions.mean[k + 1][row] - predictions.mean[0][row], *cate);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damaged_descriptions_are_named() {
+    let (model, _) = trained("{kind: t, n_trees: 3}");
+    let (description, bytes) = encode(&model).unwrap();
+    let change = |pointer: &str, value: Value| {
+        let mut changed = description.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        decode(&changed, &bytes).unwrap_err()
+    };
+    assert_eq!(change("/format", 2.into()), CausalError::FutureFormat { found: 2, supported: 1 });
+    assert!(matches!(change("/format", 0.into()), CausalError::Corrupt { .. }));
+    assert!(matches!(change("/learner", "x9".into()), CausalError::Corrupt { .. }));
+    assert!(matches!(change("/arms", serde_json::json!(["a"])), CausalError::Corrupt { .. }));
+    let twice = description.pointer("/features/1/name").unwrap().clone();
+    assert!(change("/features/0/name", twice).to_string().contains("stands twice"));
+    assert!(matches!(change("/outcomes/0/models", serde_json::json!([])), CausalError::Corrupt { .. }));
+    assert!(matches!(change("/outcomes/0/models/0/n_features", 99.into()), CausalError::Corrupt { .. }));
+    let number = (0..).find(|i| description.pointer(&format!("/features/{i}/bins/cuts")).is_some()).unwrap();
+    let falling = serde_json::json!([2.0, 1.0]);
+    assert!(change(&format!("/features/{number}/bins/cuts"), falling).to_string().contains("increasing"));
+    assert!(matches!(decode(&Value::Null, &bytes).unwrap_err(), CausalError::Corrupt { .. }));
+}
+
+#[test]
+fn arrays_that_stand_twice_are_missing_or_belong_to_nothing_are_refused() {
+    let (model, _) = trained("{kind: t, base: ridge}");
+    let (description, bytes) = encode(&model).unwrap();
+    // A second entry of the same name, made by renaming one of equal length.
+    let mut text = bytes.clone();
+    let (a, b) = (b"outcome0.model0.coefficients", b"outcome0.model1.coefficients");
+    let at = text.windows(a.len()).position(|w| w == a).unwrap();
+    text[at..at + a.len()].copy_from_slice(b);
+    assert!(matches!(decode(&description, &text).unwrap_err(), CausalError::Corrupt { .. }));
+    assert!(decode(&description, &bytes[..bytes.len() - 1]).is_err());
+    assert!(decode(&description, &[]).is_err());
+    let mut fewer = description.clone();
+    fewer["outcomes"].as_array_mut().unwrap().pop();
+    assert!(decode(&fewer, &bytes).unwrap_err().to_string().contains("belongs to nothing"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hostile_bytes_give_errors_or_a_model_that_can_be_asked(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        thread_local! {
+            static MODEL: (Value, Vec<u8>, impactiq_data::Table) = {
+                let (model, table) = trained("{kind: t, n_trees: 4}");
+                let (description, bytes) = encode(&model).unwrap();
+                (description, bytes, table)
+            };
+        }
+        MODEL.with(|(description, bytes, table)| {
+            let mut changed = bytes.clone();
+            for (at, value) in &flips {
+                let at = at.index(changed.len());
+                changed[at] = *value;
+            }
+            if let Ok(model) = decode(description, &changed) {
+                let binned = model.encode(table).unwrap();
+                model.predict(&binned, table).unwrap();
+            }
+        });
+    }
+}
