@@ -151,7 +151,7 @@ pub struct Dataset {
     pub assignment: Assignment,
     /// Row weights, positive and finite.
     pub weights: Option<Vec<f64>>,
-    /// Cluster code per row.
+    /// Cluster code per row; a row without a value is a cluster of its own.
     pub clusters: Option<Vec<u32>>,
     /// Fixed fold value per row.
     pub fixed_folds: Option<Vec<u32>>,
@@ -209,7 +209,7 @@ impl<'a> DatasetBuilder<'a> {
             None => None,
             Some(name) => Some(checked(name, "instrument", table.column(name)?, &at, "it must be finite", |_| true)?),
         };
-        let clusters = roles.cluster.as_ref().map(|name| codes_of(name, "cluster", table.column(name)?, &at));
+        let clusters = roles.cluster.as_ref().map(|name| Ok(clusters_of(table.column(name)?)));
         let fixed_folds = roles.fold.as_ref().map(|name| codes_of(name, "fold", table.column(name)?, &at));
         let assignment = match &roles.probability {
             None => self.assignment,
@@ -348,24 +348,44 @@ fn codes_of(
         let first = (0..column.len()).find(|&row| column.is_missing(row)).unwrap_or_default();
         return Err(DataError::MissingValues { column: name.to_owned(), role, n_missing, first_row: at(first) });
     }
-    Ok(match column {
+    Ok(ranks(column).0)
+}
+
+/// Cluster codes. A row that belongs to no cluster (a customer without a household) is a
+/// cluster of its own: it is independent of all others, and dropping it would bias the rest.
+fn clusters_of(column: ColumnView<'_>) -> Vec<u32> {
+    let (mut codes, mut next) = ranks(column);
+    for code in codes.iter_mut().filter(|code| **code == MISSING_LEVEL) {
+        *code = next;
+        next += 1;
+    }
+    codes
+}
+
+/// The rank of each row's value among the distinct values, [`MISSING_LEVEL`] where there is
+/// none, and the number of distinct values.
+fn ranks(column: ColumnView<'_>) -> (Vec<u32>, u32) {
+    match column {
         ColumnView::Number(values) => {
-            let mut distinct = values.to_vec();
+            // Adding 0 makes one value of 0 and −0.
+            let mut distinct: Vec<f64> =
+                values.iter().filter(|value| !value.is_nan()).map(|value| value + 0.0).collect();
             distinct.sort_unstable_by(f64::total_cmp);
             distinct.dedup();
-            values
-                .iter()
-                .map(|value| distinct.binary_search_by(|d| d.total_cmp(value)).unwrap_or_default() as u32)
-                .collect()
+            let rank = |value: &f64| {
+                distinct.binary_search_by(|d| d.total_cmp(&(value + 0.0))).map_or(MISSING_LEVEL, |r| r as u32)
+            };
+            (values.iter().map(rank).collect(), distinct.len() as u32)
         }
         ColumnView::Category { codes, levels } => {
             let mut order: Vec<usize> = (0..levels.len()).collect();
             order.sort_by(|&a, &b| levels[a].cmp(&levels[b]));
             let mut rank = vec![0u32; levels.len()];
             order.iter().enumerate().for_each(|(r, &level)| rank[level] = r as u32);
-            codes.iter().map(|&code| rank[code as usize]).collect()
+            let of = |&code: &u32| if code == MISSING_LEVEL { MISSING_LEVEL } else { rank[code as usize] };
+            (codes.iter().map(of).collect(), levels.len() as u32)
         }
-    })
+    }
 }
 
 fn per_row(
@@ -440,6 +460,18 @@ mod tests {
         assert_eq!(data.outcomes[0].kind, OutcomeKind::Binary);
         assert_eq!(data.features.codes(0), [0, 1, 2, 3]);
         assert_eq!(data.treatment.codes, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn rows_without_a_cluster_are_clusters_of_their_own() {
+        let numbers = ColumnView::Number(&[7.0, f64::NAN, 3.0, 7.0, f64::NAN, -0.0, 0.0]);
+        assert_eq!(clusters_of(numbers), [2, 3, 1, 2, 4, 0, 0]);
+        let levels = ["b".to_owned(), "a".to_owned()];
+        let category = ColumnView::Category { codes: &[0, MISSING_LEVEL, 1, 0], levels: &levels };
+        assert_eq!(clusters_of(category), [1, 2, 0, 1]);
+        let missing = ColumnView::Number(&[1.0, f64::NAN]);
+        let err = codes_of("f", "fold", missing, &|row| row as u64 + 1).unwrap_err();
+        assert!(matches!(err, DataError::MissingValues { role: "fold", first_row: 2, n_missing: 1, .. }), "{err}");
     }
 
     #[test]

@@ -74,11 +74,40 @@ impl RolesSpec {
     /// [`DataError::MissingColumn`], [`DataError::RoleConflict`],
     /// [`DataError::EmptyPattern`], [`DataError::NoFeatures`].
     pub fn resolve(&self, columns: &[String], derived: &[String]) -> Result<Roles, DataError> {
+        let taken = self.taken(columns)?;
+        let mut features = self.chosen(columns, derived, &taken)?;
+        for name in derived {
+            if columns.contains(name) {
+                return Err(DataError::DuplicateColumn { column: name.clone() });
+            }
+            features.push(name.clone());
+        }
+        if features.is_empty() {
+            return Err(DataError::NoFeatures);
+        }
+        Ok(Roles {
+            treatment: self.treatment.clone(),
+            control: self.control.clone(),
+            outcomes: self.outcomes.clone(),
+            features,
+            controls: self.controls.clone(),
+            instrument: self.instrument.clone(),
+            weight: self.weight.clone(),
+            cluster: self.cluster.clone(),
+            id: self.id.clone(),
+            fold: self.fold.clone(),
+            post_treatment: self.post_treatment.clone(),
+            probability: self.probability.clone(),
+        })
+    }
+
+    /// Columns that have a role other than feature.
+    fn taken<'a>(&'a self, columns: &[String]) -> Result<Vec<(&'a String, &'static str)>, DataError> {
         let exists = |name: &String| {
             if columns.contains(name) { Ok(()) } else { Err(DataError::missing_column(name, columns)) }
         };
         let mut taken: Vec<(&String, &'static str)> = Vec::new();
-        let mut take = |name, role: &'static str| {
+        let mut take = |name: &'a String, role: &'static str| {
             exists(name)?;
             if let Some(&(_, first)) = taken.iter().find(|(other, _)| *other == name) {
                 return Err(DataError::RoleConflict { column: name.clone(), first, second: role });
@@ -112,65 +141,41 @@ impl RolesSpec {
                 None => taken.push((name, role)),
             }
         }
-        let role_of = |name: &String| taken.iter().find(|(other, _)| *other == name).map(|&(_, role)| role);
+        Ok(taken)
+    }
 
+    /// Raw feature columns in the table's order.
+    fn chosen(
+        &self,
+        columns: &[String],
+        derived: &[String],
+        taken: &[(&String, &'static str)],
+    ) -> Result<Vec<String>, DataError> {
+        let role_of = |name: &String| taken.iter().find(|(other, _)| *other == name).map(|&(_, role)| role);
         let mut wanted = vec![false; columns.len()];
-        match &self.features {
-            None => columns.iter().zip(&mut wanted).for_each(|(name, wanted)| *wanted = role_of(name).is_none()),
-            Some(patterns) => {
-                for pattern in patterns {
-                    if derived.contains(pattern) {
-                        continue;
-                    }
-                    if let Some(index) = columns.iter().position(|name| name == pattern) {
-                        if let Some(first) = role_of(pattern) {
-                            return Err(DataError::RoleConflict { column: pattern.clone(), first, second: "features" });
-                        }
-                        wanted[index] = true;
-                        continue;
-                    }
-                    if !pattern.contains(['*', '?']) {
-                        return Err(DataError::missing_column(pattern, columns));
-                    }
-                    let glob = glob::Pattern::new(pattern)
-                        .map_err(|_| DataError::EmptyPattern { pattern: pattern.clone() })?;
-                    let mut matched = false;
-                    for (name, wanted) in columns.iter().zip(&mut wanted) {
-                        if glob.matches(name) && role_of(name).is_none() {
-                            (*wanted, matched) = (true, true);
-                        }
-                    }
-                    if !matched {
-                        return Err(DataError::EmptyPattern { pattern: pattern.clone() });
-                    }
+        let Some(patterns) = &self.features else {
+            return Ok(columns.iter().filter(|name| role_of(name).is_none()).cloned().collect());
+        };
+        for pattern in patterns.iter().filter(|pattern| !derived.contains(pattern)) {
+            if let Some(index) = columns.iter().position(|name| name == pattern) {
+                if let Some(first) = role_of(pattern) {
+                    return Err(DataError::RoleConflict { column: pattern.clone(), first, second: "features" });
                 }
+                wanted[index] = true;
+                continue;
             }
-        }
-        let mut features: Vec<String> =
-            columns.iter().zip(&wanted).filter(|&(_, &wanted)| wanted).map(|(name, _)| name.clone()).collect();
-        for name in derived {
-            if columns.contains(name) {
-                return Err(DataError::DuplicateColumn { column: name.clone() });
+            if !pattern.contains(['*', '?']) {
+                return Err(DataError::missing_column(pattern, columns));
             }
-            features.push(name.clone());
+            let empty = || DataError::EmptyPattern { pattern: pattern.clone() };
+            let glob = glob::Pattern::new(pattern).map_err(|_| empty())?;
+            let matches = |name: &String| glob.matches(name) && role_of(name).is_none();
+            if !columns.iter().any(matches) {
+                return Err(empty());
+            }
+            columns.iter().zip(&mut wanted).filter(|(name, _)| matches(name)).for_each(|(_, wanted)| *wanted = true);
         }
-        if features.is_empty() {
-            return Err(DataError::NoFeatures);
-        }
-        Ok(Roles {
-            treatment: self.treatment.clone(),
-            control: self.control.clone(),
-            outcomes: self.outcomes.clone(),
-            features,
-            controls: self.controls.clone(),
-            instrument: self.instrument.clone(),
-            weight: self.weight.clone(),
-            cluster: self.cluster.clone(),
-            id: self.id.clone(),
-            fold: self.fold.clone(),
-            post_treatment: self.post_treatment.clone(),
-            probability: self.probability.clone(),
-        })
+        Ok(columns.iter().zip(&wanted).filter(|&(_, &wanted)| wanted).map(|(name, _)| name.clone()).collect())
     }
 }
 
