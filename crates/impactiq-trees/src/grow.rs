@@ -90,6 +90,7 @@ struct Task<'a, C: Criterion> {
     criterion: &'a C,
     config: &'a GrowConfig,
     features: &'a [u32],
+    min_estimate_rows: usize,
     seed: Seed,
 }
 
@@ -114,7 +115,9 @@ impl<C: Criterion> Grower<C> {
         features: &[u32],
         seed: Seed,
     ) -> Grown<C::Stats> {
-        let task = Task { criterion, config, features, seed: seed.stream(Stream::Features) };
+        let min_estimate_rows = if tile.estimate.is_some() { config.min_estimate_rows } else { 0 };
+        let seed = seed.stream(Stream::Features);
+        let task = Task { criterion, config, features, min_estimate_rows, seed };
         let mut builder = TreeBuilder::default();
         let mut leaves = vec![self.root(tile, &task)];
         while leaves.len() < config.n_leaves {
@@ -164,7 +167,7 @@ impl<C: Criterion> Grower<C> {
         task.config.max_depth.is_none_or(|depth| leaf.depth < depth)
             && u64::from(leaf.stats.n_rows()) >= 2 * u64::from(limits.min_rows.max(1))
             && leaf.stats.weight() >= 2.0 * limits.min_weight
-            && leaf.estimate.len() >= 2 * task.config.min_estimate_rows
+            && leaf.estimate.len() >= 2 * task.min_estimate_rows
     }
 
     fn scan(&mut self, leaf: &mut Open<C::Stats>, task: &Task<'_, C>) {
@@ -198,7 +201,7 @@ impl<C: Criterion> Grower<C> {
             None => 0,
             Some(part) => partition(part, leaf.estimate.clone(), best.feature, &best.rule),
         };
-        let min = task.config.min_estimate_rows;
+        let min = task.min_estimate_rows;
         if n_left_estimate < min || leaf.estimate.len() - n_left_estimate < min {
             self.pool.extend(leaf.histogram.take());
             return None;
@@ -282,3 +285,6 @@ fn draw(features: &[u32], k: usize, seed: Seed) -> Vec<u32> {
     drawn.sort_unstable();
     drawn
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,3 +198,6 @@ fn insert(codes: &mut [u64; 4], code: u8) {
 fn heavier<S: Stats>(left: &S, right: &S) -> bool {
     left.weight() >= right.weight()
 }
+
+#[cfg(test)]
+mod tests;

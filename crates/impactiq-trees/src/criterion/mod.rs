@@ -4,6 +4,8 @@
 //! the grower know nothing else, so boosting, causal and uplift trees differ in this
 //! folder only. What must not live here: loops over rows or bins.
 
+pub mod divergence;
+pub mod effect;
 pub mod newton;
 
 use crate::stats::Stats;
