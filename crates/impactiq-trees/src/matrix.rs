@@ -1,8 +1,9 @@
-//! The training rows as one dense row-major matrix of bin codes.
+//! The training rows as dense bin codes, row after row and column after column.
 //!
-//! Columns come from [`BinColumns`]; trees read rows. One byte per cell, n × p, no
-//! padding: a histogram pass touches every feature of a row at once, so a row costs one
-//! or two cache lines instead of p of them. Numbers never live here, only codes.
+//! A histogram pass touches every feature of a row at once: row-major, a row costs one or
+//! two cache lines instead of p of them. A partition looks at one feature of many
+//! scattered rows: column-major, 64 rows share a line. Each form is 1 byte per cell, n × p; both together
+//! are still a small part of the raw numbers. Numbers never live here, only codes.
 
 use impactiq_data::{BinColumns, FeatureKind, MISSING_CODE};
 use rayon::prelude::*;
@@ -41,10 +42,11 @@ pub fn features(x: &dyn BinColumns) -> Result<Vec<Feature>, TreesError> {
         .collect()
 }
 
-/// Bin codes of n rows × p features, row after row.
+/// Bin codes of n rows × p features.
 #[derive(Clone, Debug, Default)]
 pub struct CodeMatrix {
     codes: Vec<u8>,
+    columns: Vec<u8>,
     n_rows: usize,
     n_features: usize,
 }
@@ -65,7 +67,13 @@ impl CodeMatrix {
                 }
             }
         });
-        CodeMatrix { codes, n_rows: rows.len(), n_features }
+        let mut own = vec![0u8; rows.len() * n_features];
+        own.par_chunks_mut(rows.len().max(1)).zip(&columns).for_each(|(own, column)| {
+            for (own, &row) in own.iter_mut().zip(rows) {
+                *own = column[row as usize];
+            }
+        });
+        CodeMatrix { codes, columns: own, n_rows: rows.len(), n_features }
     }
 
     /// Copies the rows at `positions` of another matrix into this one, reusing its memory.
@@ -81,6 +89,13 @@ impl CodeMatrix {
                 }
             },
         );
+        self.columns.resize(positions.len() * p, 0);
+        self.columns.par_chunks_mut(positions.len().max(1)).enumerate().for_each(|(f, out)| {
+            let column = from.column(f);
+            for (out, &position) in out.iter_mut().zip(positions) {
+                *out = column[position as usize];
+            }
+        });
     }
 
     /// Number of rows n.
@@ -97,6 +112,12 @@ impl CodeMatrix {
     #[inline(always)]
     pub fn codes(&self) -> &[u8] {
         &self.codes
+    }
+
+    /// The codes of one feature, n of them.
+    #[inline(always)]
+    pub fn column(&self, feature: usize) -> &[u8] {
+        &self.columns[feature * self.n_rows..][..self.n_rows]
     }
 
     /// The codes of one row, p of them.
@@ -150,9 +171,10 @@ pub(crate) mod columns {
         let x = Columns::ordered(vec![vec![0, 1, 2, 3], vec![9, 8, 7, MISSING_CODE]]);
         let matrix = CodeMatrix::gather(&x, &[3, 0, 3]);
         assert_eq!(matrix.codes(), [3, MISSING_CODE, 0, 9, 3, MISSING_CODE]);
+        assert_eq!(matrix.column(1), [MISSING_CODE, 9, MISSING_CODE]);
         let mut part = CodeMatrix::default();
         part.take(&matrix, &[1]);
-        assert_eq!((part.n_rows(), part.row(0)), (1, &[0, 9][..]));
+        assert_eq!((part.n_rows(), part.row(0), part.column(1)), (1, &[0, 9][..], &[9][..]));
     }
 
     #[test]

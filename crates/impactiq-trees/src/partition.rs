@@ -9,7 +9,6 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::kernel::prefetch;
-use crate::matrix::CodeMatrix;
 use crate::split::Rule;
 use crate::tile::Part;
 
@@ -23,29 +22,28 @@ const ROWS_AHEAD: usize = 32;
 pub fn partition<R: Copy + Send + Sync>(part: &mut Part<R>, range: Range<usize>, feature: u32, rule: &Rule) -> usize {
     let table: [u8; 256] = rule.table().map(u8::from);
     let (matrix, order, scratch) = part.split_borrow();
+    let codes = matrix.column(feature as usize);
     let (order, scratch) = (&mut order[range.clone()], &mut scratch[range]);
     if order.len() < 2 * PIECE_ROWS || rayon::current_num_threads() == 1 {
-        let n_left = piece(matrix, feature as usize, &table, order, scratch);
+        let n_left = piece(codes, &table, order, scratch);
         let n_right = order.len() - n_left;
         order[n_left..].copy_from_slice(&scratch[..n_right]);
         return n_left;
     }
-    in_pieces(matrix, feature as usize, &table, order, scratch)
+    in_pieces(codes, &table, order, scratch)
 }
 
 /// Moves the left rows to the front of `order` and the right rows to the front of
 /// `right`; returns how many went left.
-fn piece(matrix: &CodeMatrix, feature: usize, table: &[u8; 256], order: &mut [u32], right: &mut [u32]) -> usize {
-    let p = matrix.n_features();
-    let codes = &matrix.codes()[feature..];
+fn piece(codes: &[u8], table: &[u8; 256], order: &mut [u32], right: &mut [u32]) -> usize {
     let (mut n_left, mut n_right) = (0, 0);
     for i in 0..order.len() {
         // Both sides are written; only one of them advances. `n_left` never passes i.
         let row = order[i];
         if let Some(&ahead) = order.get(i + ROWS_AHEAD) {
-            prefetch(codes, ahead as usize * p);
+            prefetch(codes, ahead as usize);
         }
-        let left = usize::from(table[codes[row as usize * p] as usize]);
+        let left = usize::from(table[codes[row as usize] as usize]);
         order[n_left] = row;
         right[n_right] = row;
         n_left += left;
@@ -54,11 +52,11 @@ fn piece(matrix: &CodeMatrix, feature: usize, table: &[u8; 256], order: &mut [u3
     n_left
 }
 
-fn in_pieces(matrix: &CodeMatrix, feature: usize, table: &[u8; 256], order: &mut [u32], scratch: &mut [u32]) -> usize {
+fn in_pieces(codes: &[u8], table: &[u8; 256], order: &mut [u32], scratch: &mut [u32]) -> usize {
     let counts: Vec<usize> = order
         .par_chunks_mut(PIECE_ROWS)
         .zip(scratch.par_chunks_mut(PIECE_ROWS))
-        .map(|(order, right)| piece(matrix, feature, table, order, right))
+        .map(|(order, right)| piece(codes, table, order, right))
         .collect();
     // Every piece holds its left rows in `order` and its right rows in `scratch`. The
     // lefts move up within `order`, piece by piece; the rights follow them.
@@ -79,6 +77,7 @@ fn in_pieces(matrix: &CodeMatrix, feature: usize, table: &[u8; 256], order: &mut
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::CodeMatrix;
     use crate::matrix::columns::Columns;
     use impactiq_data::Seed;
     use proptest::prelude::*;

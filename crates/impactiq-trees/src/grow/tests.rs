@@ -174,3 +174,27 @@ fn nodes_draw_their_own_features_and_the_draw_is_the_seeds() {
         (0..x.n_features()).filter(|&f| grow_with(1).nodes().iter().any(|n| n.feature == f as u32)).collect();
     assert_eq!(used, [0, 1, 2, 3]);
 }
+
+#[test]
+fn threads_change_no_byte_of_floating_point_sums() {
+    let (n, seed) = (200_000u64, Seed::new(8));
+    let codes = (0..3u64).map(|f| (0..n).map(|i| seed.child(f).below(i, 40) as u8).collect()).collect();
+    let x = Columns::ordered(codes);
+    let all: Vec<u32> = (0..n as u32).collect();
+    let rows: Vec<EffectCell<1, 8>> = (0..n)
+        .map(|i| {
+            let treated = seed.hash(i) & 1;
+            EffectCell::row(1.0, seed.child(7).uniform(i) - 0.5, &[treated as f64 - 0.5], treated as u8)
+        })
+        .collect();
+    let criterion = OneContrast { min_arm_rows: 5, alpha: 0.05, imbalance_penalty: 0.0 };
+    let layout = Layout::new(features(&x).unwrap());
+    let grown = |threads| {
+        let mut tile = Tile::adaptive(Part::new(CodeMatrix::gather(&x, &all), rows.clone()));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| grow(&mut tile, &criterion, &layout, &config(30), Seed::new(1)))
+    };
+    let (one, four) = (grown(1), grown(4));
+    assert_eq!(one.tree, four.tree);
+    assert_eq!(one.leaves, four.leaves);
+}
