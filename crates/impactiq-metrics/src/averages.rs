@@ -162,6 +162,13 @@ pub fn score_lift(
     }
 }
 
+/// Difference, standard error and degrees of freedom, for tests; `None` where undefined.
+pub(crate) fn difference_test(sample: &Sample<'_>) -> Option<(f64, f64, f64)> {
+    let pair = sample.check(&[]).and_then(|()| difference_pair(sample)).ok()?;
+    let variance = pair.variance_treated + pair.variance_control - 2.0 * pair.covariance;
+    Some((pair.treated - pair.control, root(variance), pair.freedom[2]))
+}
+
 impl Sample<'_> {
     fn weight(&self, row: usize) -> f64 {
         self.weights.map_or(1.0, |w| w[row])

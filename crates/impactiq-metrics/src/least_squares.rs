@@ -377,7 +377,7 @@ impl Scaling {
 
 /// Cholesky in column order; a column without variance of its own is left out. Gives the kept
 /// columns and the inverse of their lower factor.
-fn factor(gram: &Mat<f64>, ridge: &[f64]) -> (Vec<usize>, Mat<f64>) {
+pub(crate) fn factor(gram: &Mat<f64>, ridge: &[f64]) -> (Vec<usize>, Mat<f64>) {
     let mut kept: Vec<usize> = Vec::new();
     let mut rows: Vec<Vec<f64>> = Vec::new();
     for j in 0..gram.nrows() {

@@ -9,13 +9,16 @@
 // policy_value, experiment, report.
 pub mod area;
 pub mod averages;
+pub mod calibration;
 pub mod causalml;
 pub mod curve;
 pub mod error;
 pub mod estimate;
+pub mod experiment;
 pub mod half_samples;
 pub mod least_squares;
 pub mod named;
+pub mod policy_value;
 mod radix;
 pub mod rate;
 pub mod report;

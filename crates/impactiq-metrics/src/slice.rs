@@ -95,11 +95,6 @@ impl Sorted<'_> {
         }
         shares
     }
-
-    /// The top fraction of all rows.
-    pub(crate) fn top(&self, fraction: f64) -> Shares {
-        self.between(Cut { group: 0, share: 0.0 }, self.cuts(&[fraction], Side::Both)[0])
-    }
 }
 
 /// A mean over a slice: value, weight, rows, and sums of squares for its variance.
@@ -245,7 +240,7 @@ mod tests {
         let sorted = Scored::new(&score, &treated, &outcome).sort().unwrap();
         let cut = sorted.cuts(&[0.5], Side::Both)[0];
         assert_eq!((cut.group, cut.share), (1, 0.5));
-        let top = sorted.top(0.5);
+        let top = sorted.between(Cut { group: 0, share: 0.0 }, cut);
         let (gap, t, c) = difference(&sorted, &top, &top, None);
         assert!((t.mean - (1.0 + 0.5 * 6.0) / 2.0).abs() < 1e-12 && (c.mean - 4.0).abs() < 1e-12);
         assert!((gap.value().unwrap() - (2.0 - 4.0)).abs() < 1e-12);
