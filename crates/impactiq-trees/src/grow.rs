@@ -5,6 +5,7 @@
 //! parent's less that. What a gain means is the criterion's business; what leaves hold,
 //! the caller's.
 
+use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use impactiq_data::{Seed, Stream};
@@ -14,10 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::criterion::{Criterion, summarise};
 use crate::histogram::{self, Layout, Scratch};
 use crate::partition::partition;
-use crate::split::{Limits, Split, best_split};
+use crate::split::{Limits, SearchSpace, Split, best_split, best_split_of_rows};
 use crate::stats::Stats;
 use crate::tile::Tile;
 use crate::tree::{Tree, TreeBuilder};
+
+/// Nodes of at most this many rows are split straight from their rows.
+const SMALL_ROWS: usize = 2048;
 
 /// Which leaf is split next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +37,7 @@ pub enum Growth {
 /// How large a tree may become.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GrowConfig {
-    /// Leaves at most.
+    /// Leaves at most; `usize::MAX`: no bound.
     pub n_leaves: usize,
     /// Splits above a leaf at most.
     pub max_depth: Option<u32>,
@@ -120,16 +124,19 @@ impl<C: Criterion> Grower<C> {
         let task = Task { criterion, config, features, min_estimate_rows, seed };
         let mut builder = TreeBuilder::default();
         let mut leaves = vec![self.root(tile, &task)];
+        let mut queue = Queue::new(config);
+        queue.push(&leaves, 0);
         while leaves.len() < config.n_leaves {
-            let Some(next) = choose(&leaves, config.growth) else { break };
+            let Some(next) = queue.pop() else { break };
             let last = leaves.len() + 1 == config.n_leaves;
             let Some([left, right]) = self.split(tile, &task, &mut builder, &mut leaves[next], last) else {
-                leaves[next].best = None;
                 continue;
             };
             let parent = std::mem::replace(&mut leaves[next], left);
             debug_assert!(parent.histogram.is_none());
             leaves.push(right);
+            queue.push(&leaves, next);
+            queue.push(&leaves, leaves.len() - 1);
         }
         self.pool.extend(leaves.iter_mut().filter_map(|leaf| leaf.histogram.take()));
         leaves.sort_by_key(|leaf| leaf.node);
@@ -144,18 +151,23 @@ impl<C: Criterion> Grower<C> {
     fn root(&mut self, tile: &Tile<C::Row>, task: &Task<'_, C>) -> Open<C::Stats> {
         let split = 0..tile.split.n_rows();
         let estimate = 0..tile.estimate.as_ref().map_or(0, |part| part.n_rows());
-        let mut histogram = self.buffer();
-        let rows = tile.split.node(split.clone());
-        histogram::build(task.criterion, &self.layout, task.features, rows, &mut self.scratch, &mut histogram);
-        let stats = match task.features.first() {
-            Some(&feature) => histogram::total(&histogram[self.layout.range(feature as usize)]),
-            None => summarise(task.criterion, tile.split.node_rows(split.clone())),
+        let histogram = (split.len() > SMALL_ROWS).then(|| self.histogram(tile, task, split.clone()));
+        let stats = match (&histogram, task.features.first()) {
+            (Some(histogram), Some(&first)) => histogram::total(&histogram[self.layout.range(first as usize)]),
+            _ => summarise(task.criterion, tile.split.rows().iter()),
         };
-        let mut root = Open { node: 0, depth: 0, split, estimate, stats, histogram: Some(histogram), best: None };
+        let mut root = Open { node: 0, depth: 0, split, estimate, stats, histogram, best: None };
         if self.may_split(&root, task) {
-            self.scan(&mut root, task);
+            self.scan(tile, &mut root, task);
         }
         root
+    }
+
+    fn histogram(&mut self, tile: &Tile<C::Row>, task: &Task<'_, C>, range: Range<usize>) -> Vec<C::Stats> {
+        let mut histogram = self.buffer();
+        let rows = tile.split.node(range);
+        histogram::build(task.criterion, &self.layout, task.features, rows, &mut self.scratch, &mut histogram);
+        histogram
     }
 
     fn buffer(&mut self) -> Vec<C::Stats> {
@@ -168,10 +180,11 @@ impl<C: Criterion> Grower<C> {
             && u64::from(leaf.stats.n_rows()) >= 2 * u64::from(limits.min_rows.max(1))
             && leaf.stats.weight() >= 2.0 * limits.min_weight
             && leaf.estimate.len() >= 2 * task.min_estimate_rows
+            && task.criterion.node(&leaf.stats).is_some()
     }
 
-    fn scan(&mut self, leaf: &mut Open<C::Stats>, task: &Task<'_, C>) {
-        let Some(histogram) = &leaf.histogram else { return };
+    /// Finds the best split of a leaf, from its histogram where it has one.
+    fn scan(&mut self, tile: &Tile<C::Row>, leaf: &mut Open<C::Stats>, task: &Task<'_, C>) {
         let drawn;
         let features = match task.config.features_per_node {
             Some(k) if k < task.features.len() => {
@@ -180,7 +193,14 @@ impl<C: Criterion> Grower<C> {
             }
             _ => task.features,
         };
-        leaf.best = best_split(task.criterion, &leaf.stats, histogram, &self.layout, features, &task.config.limits);
+        let space = SearchSpace { layout: &self.layout, features, limits: &task.config.limits };
+        leaf.best = match &leaf.histogram {
+            Some(histogram) => best_split(task.criterion, &leaf.stats, histogram, &space),
+            None => {
+                let rows = tile.split.node(leaf.split.clone());
+                best_split_of_rows(task.criterion, &leaf.stats, rows, &space, &mut self.scratch)
+            }
+        };
         if leaf.best.is_none() {
             self.pool.extend(leaf.histogram.take());
         }
@@ -220,36 +240,43 @@ impl<C: Criterion> Grower<C> {
         let (middle, estimate_middle) = (leaf.split.start + n_left, leaf.estimate.start + n_left_estimate);
         let mut left = child(node, leaf.split.start..middle, leaf.estimate.start..estimate_middle, best.left);
         let mut right = child(node + 1, middle..leaf.split.end, estimate_middle..leaf.estimate.end, best.right);
-        self.histograms(tile, task, leaf, [&mut left, &mut right], last);
+        let histogram = leaf.histogram.take();
+        if last {
+            self.pool.extend(histogram);
+        } else {
+            self.children(tile, task, histogram, [&mut left, &mut right]);
+        }
         Some([left, right])
     }
 
-    /// Gives the children their histograms and best splits, where they may be split.
-    fn histograms(
+    /// Finds the children's best splits, by way of histograms where they are large.
+    fn children(
         &mut self,
         tile: &Tile<C::Row>,
         task: &Task<'_, C>,
-        parent: &mut Open<C::Stats>,
+        histogram: Option<Vec<C::Stats>>,
         [left, right]: [&mut Open<C::Stats>; 2],
-        last: bool,
     ) {
-        let Some(mut histogram) = parent.histogram.take() else { return };
         let (small, large) = if left.split.len() <= right.split.len() { (left, right) } else { (right, left) };
         let (small_may, large_may) = (self.may_split(small, task), self.may_split(large, task));
-        if last || !(small_may || large_may) {
-            self.pool.push(histogram);
-            return;
-        }
-        let mut own = self.buffer();
-        let rows = tile.split.node(small.split.clone());
-        histogram::build(task.criterion, &self.layout, task.features, rows, &mut self.scratch, &mut own);
-        histogram::subtract(&mut histogram, &own);
-        for (child, may, histogram) in [(small, small_may, own), (large, large_may, histogram)] {
-            if may {
-                child.histogram = Some(histogram);
-                self.scan(child, task);
+        if let Some(mut histogram) = histogram {
+            if large_may && large.split.len() > SMALL_ROWS {
+                let own = self.histogram(tile, task, small.split.clone());
+                histogram::subtract(&mut histogram, &own);
+                large.histogram = Some(histogram);
+                small.histogram = Some(own);
             } else {
                 self.pool.push(histogram);
+                if small_may && small.split.len() > SMALL_ROWS {
+                    small.histogram = Some(self.histogram(tile, task, small.split.clone()));
+                }
+            }
+        }
+        for (child, may) in [(small, small_may), (large, large_may)] {
+            if may {
+                self.scan(tile, child, task);
+            } else {
+                self.pool.extend(child.histogram.take());
             }
         }
     }
@@ -267,14 +294,36 @@ pub fn grow<C: Criterion>(
     Grower::new(layout.clone()).grow(tile, criterion, config, &features, seed)
 }
 
-/// The leaf to split next; ties go to the node made first.
-fn choose<S>(leaves: &[Open<S>], growth: Growth) -> Option<usize> {
-    let open = leaves.iter().enumerate().filter_map(|(i, leaf)| leaf.best.as_ref().map(|best| (i, leaf, best.gain)));
-    let next = match growth {
-        Growth::LeafWise => open.max_by(|a, b| a.2.total_cmp(&b.2).then(b.1.node.cmp(&a.1.node))),
-        Growth::DepthWise => open.min_by_key(|(_, leaf, _)| (leaf.depth, leaf.node)),
-    };
-    next.map(|(i, _, _)| i)
+/// Which leaf is split next. Ties go to the node made first.
+struct Queue {
+    heap: BinaryHeap<(u64, u32, usize)>,
+    growth: Growth,
+    unbounded: bool,
+}
+
+impl Queue {
+    fn new(config: &GrowConfig) -> Self {
+        Queue { heap: BinaryHeap::new(), growth: config.growth, unbounded: config.n_leaves == usize::MAX }
+    }
+
+    /// Adds a leaf if it has a split.
+    fn push<S>(&mut self, leaves: &[Open<S>], at: usize) {
+        let leaf = &leaves[at];
+        let Some(best) = &leaf.best else { return };
+        let (priority, node) = match self.growth {
+            // Without a bound every leaf is split in the end, and a subtree at a time keeps
+            // its rows in the cache.
+            _ if self.unbounded => (u64::from(leaf.node), 0),
+            // Gains are positive, so their bits are in their order.
+            Growth::LeafWise => (best.gain.to_bits(), !leaf.node),
+            Growth::DepthWise => (u64::from(!leaf.depth), !leaf.node),
+        };
+        self.heap.push((priority, node, at));
+    }
+
+    fn pop(&mut self) -> Option<usize> {
+        self.heap.pop().map(|(_, _, at)| at)
+    }
 }
 
 /// `k` of the features, drawn without replacement, ascending.

@@ -19,7 +19,7 @@ use crate::stats::Stats;
 /// Cells reserved per feature in the kernel: one per code and a cache line or two of
 /// padding, so that the same code of different features falls into different cache sets.
 /// Any `u8` is a valid index, which spares the bounds check.
-const SLOT_CELLS: usize = 260;
+pub const SLOT_CELLS: usize = 260;
 
 /// Pieces a large node is cut into at most, and rows per piece at least.
 const MAX_PIECES: usize = 16;
@@ -179,18 +179,11 @@ fn build_piece<C: Criterion>(
     scratch: &mut Scratch<C::Cell>,
     out: &mut [C::Stats],
 ) {
-    let slots = &mut scratch.slots;
-    slots.resize(features.len(), [C::EMPTY; SLOT_CELLS]);
     let n = rows.selection.n_rows();
     let mut start = 0;
     while start < n {
         let end = n.min(start + CELL_ROWS);
-        let part = rows.part(start..end);
-        if features.len() == layout.n_features() {
-            observe_all::<C>(part, slots);
-        } else {
-            observe_some::<C>(part, features, slots);
-        }
+        let slots = observe::<C>(rows.part(start..end), features, scratch);
         for (slot, &feature) in slots.iter_mut().zip(features) {
             flush_feature(criterion, slot, &mut out[layout.range(feature as usize)]);
         }
@@ -208,6 +201,24 @@ fn flush_feature<C: Criterion>(criterion: &C, slot: &mut [C::Cell; SLOT_CELLS], 
     }
     criterion.flush(&slot[255], &mut out[n_codes]);
     slot[255] = C::EMPTY;
+}
+
+/// Adds at most [`CELL_ROWS`] rows to empty cells, one slot per feature of `features`
+/// (ascending). Whoever reads the cells empties them.
+pub fn observe<'s, C: Criterion>(
+    rows: Rows<'_, C::Row>,
+    features: &[u32],
+    scratch: &'s mut Scratch<C::Cell>,
+) -> &'s mut [[C::Cell; SLOT_CELLS]] {
+    debug_assert!(rows.selection.n_rows() <= CELL_ROWS, "cells overflow");
+    let slots = &mut scratch.slots;
+    slots.resize(features.len(), [C::EMPTY; SLOT_CELLS]);
+    if features.len() == rows.matrix.n_features() {
+        observe_all::<C>(rows, slots);
+    } else {
+        observe_some::<C>(rows, features, slots);
+    }
+    slots
 }
 
 fn observe_all<C: Criterion>(part: Rows<'_, C::Row>, slots: &mut [[C::Cell; SLOT_CELLS]]) {

@@ -1,4 +1,4 @@
-//! The one scan: the best way to split a node, from its histogram.
+//! The one scan: the best way to split a node, from its histogram or straight from its rows.
 //!
 //! Ordered features are cut at a threshold with missing values tried on either side.
 //! Categories are sorted by the criterion and go through the same scan over prefixes;
@@ -9,7 +9,8 @@
 use impactiq_data::{FeatureKind, MISSING_CODE};
 
 use crate::criterion::Criterion;
-use crate::histogram::Layout;
+use crate::histogram::{Layout, Rows, Scratch, observe};
+use crate::matrix::Feature;
 use crate::stats::Stats;
 
 /// Up to this many categories present, each is also tried alone against the rest.
@@ -79,26 +80,63 @@ pub struct Split<S> {
     pub right: S,
 }
 
-/// The best split of a node with sums `total` over `features`, or `None` when there is none.
+/// Where a split is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct SearchSpace<'a> {
+    /// Every feature.
+    pub layout: &'a Layout,
+    /// Those to look at, ascending.
+    pub features: &'a [u32],
+    /// What the children must keep.
+    pub limits: &'a Limits,
+}
+
+/// The best split of a node with sums `total`, from its histogram; `None` when there is none.
 ///
 /// Ties go to the feature named first, then to the lowest code.
 pub fn best_split<C: Criterion>(
     criterion: &C,
     total: &C::Stats,
     histogram: &[C::Stats],
-    layout: &Layout,
-    features: &[u32],
-    limits: &Limits,
+    space: &SearchSpace<'_>,
 ) -> Option<Split<C::Stats>> {
-    let node = criterion.node(total)?;
-    let mut scan = Scan { criterion, node, total, limits, feature: 0, best: None };
-    for &feature in features {
-        scan.feature = feature;
-        let cells = &histogram[layout.range(feature as usize)];
-        match layout.feature(feature as usize).kind {
-            FeatureKind::Ordered => scan.ordered(cells),
-            FeatureKind::Category => scan.categories(cells),
-        }
+    let mut scan = Scan::new(criterion, total, space.limits)?;
+    for &feature in space.features {
+        let sums = &histogram[space.layout.range(feature as usize)];
+        let (values, missing) = sums.split_at(sums.len() - 1);
+        let values = values.iter().enumerate().map(|(code, sums)| (code as u8, *sums));
+        let values = values.filter(|(_, sums)| sums.n_rows() > 0);
+        scan.feature(feature, space.layout.feature(feature as usize).kind, values, missing[0]);
+    }
+    scan.best
+}
+
+/// The best split of a node of at most [`crate::criterion::CELL_ROWS`] rows, from its rows.
+///
+/// The same scan without a histogram: cells are summed, looked at where they hold rows, and
+/// emptied. Below some thousand rows the histogram of a node (hundreds of sums to clear, flush,
+/// subtract and scan) costs more than its rows.
+pub fn best_split_of_rows<C: Criterion>(
+    criterion: &C,
+    total: &C::Stats,
+    rows: Rows<'_, C::Row>,
+    space: &SearchSpace<'_>,
+    scratch: &mut Scratch<C::Cell>,
+) -> Option<Split<C::Stats>> {
+    let mut scan = Scan::new(criterion, total, space.limits)?;
+    let slots = observe::<C>(rows, space.features, scratch);
+    for (slot, &feature) in slots.iter_mut().zip(space.features) {
+        let sums = |cell: &mut C::Cell| {
+            let mut sums = C::Stats::ZERO;
+            criterion.flush(cell, &mut sums);
+            *cell = C::EMPTY;
+            sums
+        };
+        let missing = sums(&mut slot[usize::from(MISSING_CODE)]);
+        let Feature { kind, n_codes } = space.layout.feature(feature as usize);
+        let values = slot[..n_codes].iter_mut().enumerate().filter(|(_, cell)| !C::is_empty(cell));
+        let values = values.map(|(code, cell)| (code as u8, sums(cell)));
+        scan.feature(feature, kind, values, missing);
     }
     scan.best
 }
@@ -112,7 +150,27 @@ struct Scan<'a, C: Criterion> {
     best: Option<Split<C::Stats>>,
 }
 
-impl<C: Criterion> Scan<'_, C> {
+impl<'a, C: Criterion> Scan<'a, C> {
+    fn new(criterion: &'a C, total: &'a C::Stats, limits: &'a Limits) -> Option<Self> {
+        Some(Scan { criterion, node: criterion.node(total)?, total, limits, feature: 0, best: None })
+    }
+
+    /// Looks at a feature, given the sums of its codes that hold rows, ascending.
+    #[inline(always)]
+    fn feature(
+        &mut self,
+        feature: u32,
+        kind: FeatureKind,
+        values: impl Iterator<Item = (u8, C::Stats)>,
+        missing: C::Stats,
+    ) {
+        self.feature = feature;
+        match kind {
+            FeatureKind::Ordered => self.ordered(values, missing),
+            FeatureKind::Category => self.categories(values, missing),
+        }
+    }
+
     /// Keeps the split if it is admissible and the best so far.
     #[inline(always)]
     fn offer(&mut self, left: &C::Stats, rule: impl FnOnce(&C::Stats, &C::Stats) -> Rule) {
@@ -131,17 +189,12 @@ impl<C: Criterion> Scan<'_, C> {
         }
     }
 
-    fn ordered(&mut self, cells: &[C::Stats]) {
-        let n_codes = cells.len() - 1;
-        let missing = cells[n_codes];
+    #[inline(always)]
+    fn ordered(&mut self, values: impl Iterator<Item = (u8, C::Stats)>, missing: C::Stats) {
         let any_missing = missing.n_rows() > 0;
         let mut left = C::Stats::ZERO;
-        for (code, cell) in cells[..n_codes].iter().enumerate() {
-            if cell.n_rows() == 0 {
-                continue;
-            }
-            left += *cell;
-            let code = code as u8;
+        for (code, sums) in values {
+            left += sums;
             if any_missing {
                 self.offer(&left, |_, _| Rule::AtMost { code, missing_left: false });
                 let mut with_missing = left;
@@ -154,15 +207,10 @@ impl<C: Criterion> Scan<'_, C> {
         }
     }
 
-    fn categories(&mut self, cells: &[C::Stats]) {
-        let n_codes = cells.len() - 1;
-        let code_of = |cell: usize| if cell == n_codes { MISSING_CODE } else { cell as u8 };
-        let mut present: Vec<(f64, u8, &C::Stats)> = cells
-            .iter()
-            .enumerate()
-            .filter(|(_, cell)| cell.n_rows() > 0)
-            .map(|(cell, sums)| (self.criterion.order(&self.node, sums), code_of(cell), sums))
-            .collect();
+    fn categories(&mut self, values: impl Iterator<Item = (u8, C::Stats)>, missing: C::Stats) {
+        let missing = Some((MISSING_CODE, missing)).filter(|(_, sums)| sums.n_rows() > 0);
+        let mut present: Vec<(f64, u8, C::Stats)> =
+            values.chain(missing).map(|(code, sums)| (self.criterion.order(&self.node, &sums), code, sums)).collect();
         present.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let mut seen = [0u64; 4];
         present.iter().for_each(|&(_, code, _)| insert(&mut seen, code));
@@ -176,15 +224,15 @@ impl<C: Criterion> Scan<'_, C> {
         };
         let mut left = C::Stats::ZERO;
         let mut codes = [0u64; 4];
-        for &(_, code, sums) in &present {
+        for (_, code, sums) in &present {
             left += *sums;
-            insert(&mut codes, code);
+            insert(&mut codes, *code);
             self.offer(&left, rule(codes));
         }
         if present.len() <= ONE_AGAINST_REST {
-            for &(_, code, sums) in &present {
+            for (_, code, sums) in &present {
                 let mut codes = [0u64; 4];
-                insert(&mut codes, code);
+                insert(&mut codes, *code);
                 self.offer(sums, rule(codes));
             }
         }

@@ -186,6 +186,11 @@ impl<const A: usize, const W: usize> Criterion for Divergence<A, W> {
     }
 
     #[inline(always)]
+    fn is_empty(cell: &PackedCounts<W>) -> bool {
+        cell.0.iter().all(|&word| word == 0)
+    }
+
+    #[inline(always)]
     fn flush(&self, cell: &PackedCounts<W>, into: &mut Counts<A>) {
         const { assert!(A <= 2 * W && A >= 2, "too few words") };
         for (arm, counts) in into.0.iter_mut().enumerate() {

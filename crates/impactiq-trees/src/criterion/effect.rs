@@ -311,6 +311,11 @@ impl<const K: usize, const L: usize> Criterion for Effect<K, L> {
     }
 
     #[inline(always)]
+    fn is_empty(cell: &Self::Cell) -> bool {
+        cell.0[ROWS] == 0.0
+    }
+
+    #[inline(always)]
     fn flush(&self, cell: &Self::Cell, into: &mut Self::Stats) {
         for (lane, cell) in into.0.iter_mut().zip(cell.0) {
             *lane += f64::from(cell);
@@ -318,6 +323,9 @@ impl<const K: usize, const L: usize> Criterion for Effect<K, L> {
     }
 
     fn node(&self, total: &Self::Stats) -> Option<EffectNode<K>> {
+        if total.smallest_arm() < 2.0 * f64::from(self.min_arm_rows) {
+            return None;
+        }
         let regression = Regression::new(total)?;
         let min_spread = std::array::from_fn(|k| total.spread(k) * self.alpha.max(1e-10));
         Some(EffectNode { regression, min_spread })

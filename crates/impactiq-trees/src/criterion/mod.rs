@@ -36,6 +36,9 @@ pub trait Criterion: Sync {
     /// Adds a row to a cell.
     fn observe(row: &Self::Row, into: &mut Self::Cell);
 
+    /// Whether a cell holds no rows.
+    fn is_empty(cell: &Self::Cell) -> bool;
+
     /// Adds a cell to a summary.
     fn flush(&self, cell: &Self::Cell, into: &mut Self::Stats);
 

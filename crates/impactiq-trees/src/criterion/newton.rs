@@ -164,6 +164,11 @@ impl Criterion for Newton {
     }
 
     #[inline(always)]
+    fn is_empty(cell: &NewtonCell) -> bool {
+        cell.hessian_and_rows & ((1 << COUNT_BITS) - 1) == 0
+    }
+
+    #[inline(always)]
     fn flush(&self, cell: &NewtonCell, into: &mut NewtonStats) {
         into.gradient += cell.gradient as f64 * self.grid.gradient_unit;
         into.hessian += (cell.hessian_and_rows >> COUNT_BITS) as f64 * self.grid.hessian_unit;

@@ -39,8 +39,18 @@ fn scan_within<C: Criterion>(criterion: &C, x: &Columns, rows: &[C::Row], limits
     let mut cells = vec![C::Stats::ZERO; layout.n_cells()];
     let selection = Selection::Run { first: 0, n: rows.len() };
     let rows = Rows { matrix: &matrix, rows, selection };
-    build(criterion, &layout, &[0, 1], rows, &mut Scratch::default(), &mut cells);
-    best_split(criterion, &total(&cells[layout.range(0)]), &cells, &layout, &[0, 1], limits)
+    let mut scratch = Scratch::default();
+    build(criterion, &layout, &[0, 1], rows, &mut scratch, &mut cells);
+    let space = SearchSpace { layout: &layout, features: &[0, 1], limits };
+    let total = total(&cells[layout.range(0)]);
+    let split = best_split(criterion, &total, &cells, &space);
+    // The path for small nodes is the same scan, and leaves its cells empty.
+    for _ in 0..2 {
+        let direct = best_split_of_rows(criterion, &total, rows, &space, &mut scratch);
+        let name = |split: &Option<Split<C::Stats>>| split.map(|s| (s.feature, s.rule, s.gain, s.left.n_rows()));
+        assert_eq!(name(&direct), name(&split));
+    }
+    split
 }
 
 /// The gain of sending rows left by a rule, from the rows themselves.

@@ -34,7 +34,7 @@ fn one_contrast_agrees_with_hand_arithmetic() {
 fn balance_rules_refuse_thin_children() {
     let row = |treated: bool| (1.0, 0.0, [if treated { 0.5 } else { -0.5 }], u8::from(treated));
     let left: EffectStats<1, 8> = stats(&[row(true), row(false)]);
-    let right = stats(&[row(true), row(true), row(false), row(false), row(false), row(false)]);
+    let right = stats(&[row(true), row(true), row(true), row(false), row(false), row(false), row(false)]);
     let mut total = left;
     total += right;
     total.0[OUTCOME] += 0.3;
@@ -44,8 +44,8 @@ fn balance_rules_refuse_thin_children() {
     };
     assert!(rule(1, 0.0));
     assert!(!rule(2, 0.0));
-    // The left keeps ½ of the node's 1.875 units of variation: 27 %.
-    assert!(rule(1, 0.26) && !rule(1, 0.27));
+    // The left keeps ½ of the node's 9/4 − 1/36 = 20/9 units of variation: 22.5 %.
+    assert!(rule(1, 0.22) && !rule(1, 0.23));
     let one_armed = stats(&[row(true), row(true)]);
     let node = PLAIN.node(&total).unwrap();
     assert_eq!(PLAIN.gain(&node, &one_armed, &right), None);
