@@ -11,6 +11,7 @@ pub mod codec;
 pub mod config;
 pub mod effect;
 pub mod error;
+pub mod evaluate;
 pub mod health;
 pub mod learners;
 pub mod linear;
@@ -21,6 +22,8 @@ pub mod train;
 
 pub use config::{CheckedConfig, Config};
 pub use error::CausalError;
+pub use evaluate::{EvaluateReport, evaluate, evaluate_scores};
+pub use health::{CheckReport, Warning};
 pub use learners::LearnerKind;
 pub use model::{CausalModel, OutcomeModel, Predictions};
-pub use train::{TrainReport, Trained, Warning, train};
+pub use train::{TrainReport, Trained, check, train};

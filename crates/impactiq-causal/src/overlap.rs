@@ -20,6 +20,23 @@ pub struct ArmOverlap {
     pub share_outside: f64,
 }
 
+/// Measures each arm's overlap with the control.
+pub fn measure(data: &Dataset, propensity: &[OutOfFold], limit: f64) -> Vec<ArmOverlap> {
+    let (labels, n) = (data.treatment.arms.labels(), data.n_rows());
+    (1..labels.len())
+        .map(|arm| {
+            let pair = |row: usize| propensity[arm].get(row).min(propensity[0].get(row));
+            let (mut smallest, mut n_outside) = (f64::INFINITY, 0u64);
+            for row in 0..n {
+                let p = pair(row);
+                smallest = smallest.min(p);
+                n_outside += u64::from(p < limit);
+            }
+            ArmOverlap { arm: labels[arm].clone(), smallest, share_outside: n_outside as f64 / n as f64 }
+        })
+        .collect()
+}
+
 /// Measures overlap and cuts learned probabilities at `limit` (never declared ones: those
 /// are known, however small).
 ///
@@ -30,31 +47,15 @@ pub fn assess(
     propensity: Vec<OutOfFold>,
     limit: f64,
 ) -> Result<(Vec<OutOfFold>, Vec<ArmOverlap>), CausalError> {
-    let arms = data.treatment.arms.labels();
-    let n = data.n_rows();
-    let mut report = Vec::with_capacity(arms.len() - 1);
-    for arm in 1..arms.len() {
-        let smallest_of = |row: usize| propensity[arm].get(row).min(propensity[0].get(row));
-        let (mut smallest, mut n_outside) = (f64::INFINITY, 0u64);
-        if let (Some(p), Some(q)) = (propensity[arm].constant(), propensity[0].constant()) {
-            smallest = p.min(q);
-            n_outside = if smallest < limit { n as u64 } else { 0 };
-        } else {
-            for row in 0..n {
-                let p = smallest_of(row);
-                smallest = smallest.min(p);
-                n_outside += u64::from(p < limit);
-            }
-        }
-        let share_outside = n_outside as f64 / n as f64;
-        report.push(ArmOverlap { arm: arms[arm].clone(), smallest, share_outside });
-        if data.assignment == Assignment::Observational && share_outside > MAX_SHARE {
-            let (arm, control) = (arms[arm].clone(), arms[0].clone());
-            return Err(CausalError::NoOverlap { arm, control, share: share_outside, limit });
-        }
+    let report = measure(data, &propensity, limit);
+    if data.assignment != Assignment::Observational {
+        return Ok((propensity, report));
     }
-    let learned = data.assignment == Assignment::Observational;
+    if let Some(worst) = report.iter().find(|overlap| overlap.share_outside > MAX_SHARE) {
+        let (arm, control) = (worst.arm.clone(), data.treatment.arms.control().to_owned());
+        return Err(CausalError::NoOverlap { arm, control, share: worst.share_outside, limit });
+    }
     let floor = limit.max(1e-6);
-    let cut = propensity.into_iter().map(|p| if learned { p.map(|v| v.clamp(floor, 1.0 - floor)) } else { p });
+    let cut = propensity.into_iter().map(|p| p.map(|v| v.clamp(floor, 1.0 - floor)));
     Ok((cut.collect(), report))
 }

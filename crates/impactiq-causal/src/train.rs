@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use impactiq_data::{Assignment, BinColumns, Dataset, Stream, Watch};
+use impactiq_data::{Dataset, Stream, Watch};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,7 +14,7 @@ use crate::base::Inputs;
 use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
-use crate::health::{self, BalanceRow};
+use crate::health::{self, CheckReport, Warning};
 use crate::learners::{LearnerTask, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances};
@@ -22,13 +22,6 @@ use crate::overlap::{self, ArmOverlap};
 
 /// The stages a watch hears of, in order.
 pub const STAGES: [&str; 4] = ["guard", "nuisance", "averages", "learner"];
-
-/// Rows of an arm below which intervals should be read with care.
-const FEW_ROWS: usize = 100;
-/// Events (or non-events) of a 0/1 outcome in an arm below which the same holds.
-const FEW_EVENTS: usize = 20;
-/// Clusters below which the same holds.
-const FEW_CLUSTERS: usize = 20;
 
 /// A trained model and what was learned on the way.
 #[derive(Clone, Debug)]
@@ -92,81 +85,6 @@ impl<'de> Deserialize<'de> for ArmCounts {
     }
 }
 
-/// Something that does not stop a run but should be known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-#[non_exhaustive]
-pub enum Warning {
-    /// The data are not from a randomised trial.
-    Observational,
-    /// No probability was declared, and the arms' shares differ along a feature.
-    SharesDiffer {
-        /// The feature.
-        feature: String,
-        /// The arm.
-        arm: String,
-        /// Standardised difference.
-        smd: f64,
-        /// p-value after Bonferroni.
-        p: f64,
-    },
-    /// An arm has few rows.
-    FewRows {
-        /// The arm.
-        arm: String,
-        /// Its rows.
-        n: u64,
-    },
-    /// A 0/1 outcome has few events or few non-events in an arm.
-    FewEvents {
-        /// The outcome.
-        outcome: String,
-        /// The arm.
-        arm: String,
-        /// The smaller number of the two.
-        n: u64,
-    },
-    /// There are few clusters.
-    FewClusters {
-        /// How many.
-        n: u64,
-    },
-    /// Learned probabilities were cut at the overlap limit.
-    CutPropensity {
-        /// The arm.
-        arm: String,
-        /// Share of rows cut.
-        share: f64,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::Observational => f.write_str(
-                "observational data: estimates are causal only if every common cause of treatment and outcome is a \
-                 feature or a control; in 663 advertising experiments double machine learning still overstated the \
-                 median lift about threefold (Gordon, Moakler & Zettelmeyer 2023)",
-            ),
-            Warning::SharesDiffer { feature, arm, smd, p } => write!(
-                f,
-                "no assignment.probability is declared and the share of arm '{arm}' differs along '{feature}' \
-                 (standardised difference {smd:.3}, p = {p:.1e} after Bonferroni): if assignment was stratified, declare it"
-            ),
-            Warning::FewRows { arm, n } => write!(f, "arm '{arm}' has only {n} rows: read intervals with care"),
-            Warning::FewEvents { outcome, arm, n } => {
-                write!(f, "outcome '{outcome}' has only {n} rows of its rarer value in arm '{arm}'")
-            }
-            Warning::FewClusters { n } => write!(f, "only {n} clusters: read intervals with care"),
-            Warning::CutPropensity { arm, share } => write!(
-                f,
-                "for {:.2} % of the rows the probability of arm '{arm}' or of the control was cut at gates.overlap_min",
-                share * 100.0
-            ),
-        }
-    }
-}
-
 /// Trains a model: guard → nuisances and averages on all rows → learner outside the hold-out.
 ///
 /// Same config, data and seed give the same bytes on any number of threads.
@@ -194,7 +112,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         arms: ArmCounts(arms),
         contrasts,
         nuisance: report_nuisance,
-        warnings: warnings(data, &balance, &overlap),
+        warnings: health::warnings(data, &balance, &overlap),
         overlap,
     };
     Ok(Trained { model, report })
@@ -244,53 +162,20 @@ fn learn(
     }
     watch.progress("learner", total, total);
     let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    debug_assert_eq!(data.features.n_features(), data.raw.names().len());
     Ok(CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes))
 }
 
-fn warnings(data: &Dataset, balance: &[BalanceRow], overlap: &[ArmOverlap]) -> Vec<Warning> {
-    let mut all = Vec::new();
-    if data.assignment == Assignment::Observational {
-        all.push(Warning::Observational);
-        all.extend(
-            overlap
-                .iter()
-                .filter(|o| o.share_outside > 0.0)
-                .map(|o| Warning::CutPropensity { arm: o.arm.clone(), share: o.share_outside }),
-        );
-    }
-    if data.assignment == Assignment::Shares {
-        // What the guard let pass and chance alone would not explain.
-        all.extend(balance.iter().filter(|row| row.p_bonferroni < 1e-3).map(|row| Warning::SharesDiffer {
-            feature: row.feature.clone(),
-            arm: row.arm.clone(),
-            smd: row.smd,
-            p: row.p_bonferroni,
-        }));
-    }
-    let labels = data.treatment.arms.labels();
-    for (arm, &n) in data.treatment.counts().iter().enumerate() {
-        if n < FEW_ROWS {
-            all.push(Warning::FewRows { arm: labels[arm].clone(), n: n as u64 });
-        }
-        for outcome in data.outcomes.iter().filter(|o| o.kind == impactiq_data::OutcomeKind::Binary) {
-            let events = (outcome.values.iter().zip(&data.treatment.codes))
-                .filter(|(y, code)| usize::from(**code) == arm && **y > 0.5)
-                .count();
-            let rarer = events.min(n - events);
-            if n >= FEW_ROWS && rarer < FEW_EVENTS {
-                let (outcome, arm) = (outcome.name.clone(), labels[arm].clone());
-                all.push(Warning::FewEvents { outcome, arm, n: rarer as u64 });
-            }
-        }
-    }
-    if let Some(clusters) = &data.clusters {
-        let mut distinct = clusters.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        if distinct.len() < FEW_CLUSTERS {
-            all.push(Warning::FewClusters { n: distinct.len() as u64 });
-        }
-    }
-    all
+/// Experiment health without training: every gate with its value and limit. Only
+/// observational data need a nuisance for it, the probability of each arm.
+///
+/// # Errors
+/// [`CausalError::Data`] for too few rows to fold, [`CausalError::Stopped`]; a gate that
+/// fails is a value, not an error.
+pub fn check(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<CheckReport, CausalError> {
+    let settings = config.config();
+    let propensity = match nuisance::declared_propensity(data) {
+        Some(known) => known,
+        None => nuisance::fit_propensity(data, &config.folds(data)?, &settings.nuisance, config.seed(), watch)?.0,
+    };
+    health::check(data, &propensity, &settings.gates)
 }

@@ -54,6 +54,20 @@ impl Column {
         }
     }
 
+    /// The values of some rows, in the order given; levels stay.
+    ///
+    /// # Panics
+    /// When a row does not exist (a bug of the caller).
+    pub fn subset(&self, rows: &[u32]) -> Column {
+        match self {
+            Column::Number(values) => Column::Number(rows.iter().map(|&row| values[row as usize]).collect()),
+            Column::Category { codes, levels } => Column::Category {
+                codes: rows.iter().map(|&row| codes[row as usize]).collect(),
+                levels: levels.clone(),
+            },
+        }
+    }
+
     /// Keeps the rows whose flag is true.
     pub fn filter(&mut self, keep: &[bool]) {
         fn retain<T: Copy>(values: &mut Vec<T>, keep: &[bool]) {

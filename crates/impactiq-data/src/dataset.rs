@@ -57,6 +57,21 @@ impl BinnedFeatures {
         Ok(BinnedFeatures { names: names.to_vec(), bins: bins.to_vec(), codes, n_rows, n_other })
     }
 
+    /// The same features for some rows, in the order given.
+    ///
+    /// # Panics
+    /// When a row does not exist (a bug of the caller).
+    pub fn subset(&self, rows: &[u32]) -> Self {
+        let codes = self.codes.par_iter().map(|codes| rows.iter().map(|&row| codes[row as usize]).collect()).collect();
+        BinnedFeatures {
+            names: self.names.clone(),
+            bins: self.bins.clone(),
+            codes,
+            n_rows: rows.len(),
+            n_other: self.n_other.clone(),
+        }
+    }
+
     /// Feature names in order.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -244,6 +259,38 @@ impl Dataset {
     /// Number of rows n.
     pub fn n_rows(&self) -> usize {
         self.row_ids.len()
+    }
+
+    /// The same data for some rows, in the order given; arms and bins stay.
+    ///
+    /// # Panics
+    /// When a row does not exist (a bug of the caller).
+    pub fn subset(&self, rows: &[u32]) -> Dataset {
+        fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|&row| values[row as usize]).collect()
+        }
+        let pick_some = |values: &Option<Vec<f64>>| values.as_ref().map(|values| pick(values, rows));
+        let codes_some = |values: &Option<Vec<u32>>| values.as_ref().map(|values| pick(values, rows));
+        Dataset {
+            row_ids: pick(&self.row_ids, rows),
+            features: self.features.subset(rows),
+            n_modifiers: self.n_modifiers,
+            raw: self.raw.subset(rows),
+            outcomes: self
+                .outcomes
+                .iter()
+                .map(|o| Outcome { name: o.name.clone(), kind: o.kind, values: pick(&o.values, rows) })
+                .collect(),
+            treatment: Treatment { arms: self.treatment.arms.clone(), codes: pick(&self.treatment.codes, rows) },
+            assignment: match &self.assignment {
+                Assignment::PerRow(p) => Assignment::PerRow(p.iter().map(|p| pick(p, rows)).collect()),
+                other => other.clone(),
+            },
+            weights: pick_some(&self.weights),
+            clusters: codes_some(&self.clusters),
+            fixed_folds: codes_some(&self.fixed_folds),
+            instrument: pick_some(&self.instrument),
+        }
     }
 
     /// An outcome by name.
@@ -472,6 +519,16 @@ mod tests {
         let missing = ColumnView::Number(&[1.0, f64::NAN]);
         let err = codes_of("f", "fold", missing, &|row| row as u64 + 1).unwrap_err();
         assert!(matches!(err, DataError::MissingValues { role: "fold", first_row: 2, n_missing: 1, .. }), "{err}");
+    }
+
+    #[test]
+    fn a_subset_keeps_arms_and_bins_and_the_order_asked_for() {
+        let data = build(table(vec![0., 1., 0., 1.], vec![0., 1., 1., 0.])).unwrap();
+        let part = data.subset(&[3, 0]);
+        assert_eq!((part.row_ids.as_slice(), part.treatment.codes.as_slice()), (&[3, 0][..], &[1, 0][..]));
+        assert_eq!((part.features.codes(0), part.features.bins()), (&[3, 0][..], data.features.bins()));
+        assert_eq!(part.raw.column("x").unwrap().numbers(), Some(&[3.0, 0.0][..]));
+        assert_eq!(part.subset(&[1]), data.subset(&[0]));
     }
 
     #[test]

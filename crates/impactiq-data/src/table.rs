@@ -77,6 +77,15 @@ impl Table {
         }
     }
 
+    /// The same columns for some rows, in the order given.
+    ///
+    /// # Panics
+    /// When a row does not exist (a bug of the caller).
+    pub fn subset(&self, rows: &[u32]) -> Table {
+        let columns = self.columns.iter().map(|column| column.subset(rows)).collect();
+        Table { names: self.names.clone(), columns, n_rows: rows.len() }
+    }
+
     /// Keeps the rows whose flag is true.
     pub fn filter(&mut self, keep: &[bool]) {
         for column in &mut self.columns {

@@ -83,7 +83,7 @@ pub const HOUSE: [Floor; 7] = [
         below: &["impactiq-trees", "impactiq-metrics", "impactiq-data"],
         rooms: &[
             "error", "linear", "base", "nuisance", "overlap", "effect", "learners", "health", "config", "model",
-            "codec", "train",
+            "codec", "train", "evaluate",
         ],
     },
     Floor {

@@ -8,6 +8,10 @@ use impactiq_trees::{BoostConfig, EarlyStopping};
 use super::settings::{BaseKind, BaseSettings};
 use super::{BaseLearner, Loss};
 
+/// Rows up to which an effect's trees are grown again on all rows after early stopping; the
+/// gain (3 to 7 % of the error at 1 M rows and below) is not worth twice the time above.
+const REFIT_ROWS: usize = 2_000_000;
+
 /// What a base learner is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -32,7 +36,10 @@ impl BaseSettings {
     /// The base learner of a kind, with defaults where the user wrote nothing.
     pub fn learner(&self, kind: BaseKind, place: Place, target: Target) -> BaseLearner {
         match kind {
-            BaseKind::Boosted => BaseLearner::Boosted(self.boosted(place, target)),
+            BaseKind::Boosted => BaseLearner::Boosted {
+                config: self.boosted(place, target),
+                refit: place == Place::Effect && target.n_rows <= REFIT_ROWS,
+            },
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
             BaseKind::Ridge => BaseLearner::Ridge { penalty: self.penalty.unwrap_or(1.0) },
             BaseKind::Logistic => BaseLearner::Logistic { penalty: self.penalty.unwrap_or(0.0) },
@@ -49,9 +56,9 @@ impl BaseSettings {
     }
 
     fn boosted(&self, place: Place, target: Target) -> BoostConfig {
-        let (n_trees, learning_rate, n_leaves) = match place {
-            Place::Nuisance => (100, 0.1, 15),
-            Place::Effect => (300, 0.05, 15),
+        let (n_trees, learning_rate, n_leaves, l2, feature_fraction) = match place {
+            Place::Nuisance => (100, 0.1, 15, 1.0, 1.0),
+            Place::Effect => (300, 0.05, 4, 100.0, 0.5),
         };
         let stopping = EarlyStopping { fraction: 0.2, patience: 20 };
         let defaults = BoostConfig::default();
@@ -61,9 +68,9 @@ impl BaseSettings {
             n_leaves: self.n_leaves.map_or(n_leaves, |n| n as usize),
             max_depth: self.max_depth,
             min_leaf_rows: self.min_leaf_rows.unwrap_or_else(|| min_leaf_rows(place, target)),
-            l2: self.l2.unwrap_or(defaults.l2),
+            l2: self.l2.unwrap_or(l2),
             row_fraction: self.row_fraction.unwrap_or(1.0),
-            feature_fraction: self.feature_fraction.unwrap_or(1.0),
+            feature_fraction: self.feature_fraction.unwrap_or(feature_fraction),
             early_stopping: self.early_stopping.unwrap_or(true).then_some(stopping),
             ..defaults
         }

@@ -29,7 +29,13 @@ pub enum Loss {
 #[derive(Clone, Debug, PartialEq)]
 pub enum BaseLearner {
     /// Gradient boosted trees.
-    Boosted(BoostConfig),
+    Boosted {
+        /// Settings of the trees.
+        config: BoostConfig,
+        /// After early stopping, grow the number of trees it found on all rows: the rows kept
+        /// apart to find it would be missed most where rows are few.
+        refit: bool,
+    },
     /// Ordinary least squares, whatever the loss.
     LeastSquares,
     /// Least squares with a penalty on the squared coefficients, whatever the loss.
@@ -164,7 +170,7 @@ impl BaseLearner {
     /// The kind, as the config writes it.
     pub fn kind(&self) -> BaseKind {
         match self {
-            BaseLearner::Boosted(_) => BaseKind::Boosted,
+            BaseLearner::Boosted { .. } => BaseKind::Boosted,
             BaseLearner::LeastSquares => BaseKind::LeastSquares,
             BaseLearner::Ridge { .. } => BaseKind::Ridge,
             BaseLearner::Logistic { .. } => BaseKind::Logistic,
@@ -191,7 +197,9 @@ impl BaseLearner {
             return Ok(BaseModel::Constant(first));
         }
         let model = match self {
-            BaseLearner::Boosted(config) => BaseModel::Boosted(fit_boosted(config, inputs, task, seed, watch)?),
+            BaseLearner::Boosted { config, refit } => {
+                BaseModel::Boosted(fit_boosted((config, *refit), inputs, task, seed, watch)?)
+            }
             BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0))?,
             BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty))?,
             BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty))?,
@@ -201,7 +209,7 @@ impl BaseLearner {
 }
 
 fn fit_boosted(
-    config: &BoostConfig,
+    (config, refit): (&BoostConfig, bool),
     inputs: &Inputs<'_>,
     task: &FitTask<'_>,
     seed: Seed,
@@ -213,7 +221,12 @@ fn fit_boosted(
     };
     let boosting =
         BoostTask { rows: task.rows, target: task.target, weights: task.weights, row_ids: task.row_ids, objective };
-    Ok(boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch))?)
+    let model = boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch))?;
+    if refit && config.early_stopping.is_some() && model.n_trees() > 0 && !watch.should_stop() {
+        let config = BoostConfig { n_trees: model.n_trees(), early_stopping: None, ..config.clone() };
+        return Ok(boost(&inputs.columns(), &boosting, &config, seed, &Quiet(watch))?);
+    }
+    Ok(model)
 }
 
 enum Linear {

@@ -55,8 +55,8 @@ impl Config {
         if self.split.by == Some(SplitBy::Cluster) && self.roles.cluster.is_none() {
             return Err(CausalError::MissingKey { key: "roles.cluster" });
         }
-        if let Some(k) = self.evaluate.k.iter().find(|k| !(**k > 0.0 && **k <= 1.0)) {
-            return Err(CausalError::setting("evaluate.k", k, "each k must be above 0 and at most 1"));
+        if let Some(k) = self.evaluate.k.iter().find(|k| !(**k > 0.0 && **k < 1.0)) {
+            return Err(CausalError::setting("evaluate.k", k, "each k must be above 0 and below 1"));
         }
         if self.evaluate.bootstrap == 1 {
             return Err(CausalError::setting("evaluate.bootstrap", 1, "it must be 0 or at least 2"));

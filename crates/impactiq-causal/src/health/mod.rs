@@ -1,15 +1,19 @@
 //! Experiment health: what `check` reports, and the guard that `train` runs first.
 //!
-//! `balance` compares features between arms and holds the guard; `gates` turns everything into
-//! passed or failed. What must not live here: training.
+//! `balance` compares features between arms and holds the guard, `warnings` are what does not
+//! stop a run, `gates` turns everything into passed or failed. What must not live here: training.
 
 pub mod balance;
+mod gates;
+mod warnings;
 
 use crate::error::CausalError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use balance::{BalanceRow, balance, guard};
+pub use gates::{CheckReport, Gate, check};
+pub use warnings::{Warning, warnings};
 
 /// Limits of `check`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -173,7 +173,8 @@ mod tests {
         let inputs = Inputs { binned: &binned, raw: &table, names: &names, arm: None };
         let ids: Vec<u64> = (0..n as u64).collect();
         let folds = Folds::assign(Split { row_ids: &ids, ..Split::default() }, 5, Seed::new(4)).unwrap();
-        for learner in [BaseLearner::LeastSquares, BaseLearner::Boosted(impactiq_trees::BoostConfig::default())] {
+        let boosted = BaseLearner::Boosted { config: impactiq_trees::BoostConfig::default(), refit: false };
+        for learner in [BaseLearner::LeastSquares, boosted] {
             let fit = |target: &[f64]| {
                 let task = NuisanceTask {
                     learner: &learner,

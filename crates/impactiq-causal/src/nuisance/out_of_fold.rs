@@ -73,6 +73,14 @@ impl OutOfFold {
         }
     }
 
+    /// The values of some rows, in the order given.
+    pub(crate) fn subset(&self, rows: &[u32]) -> Self {
+        match &self.values {
+            Values::Same { value, .. } => OutOfFold::same(*value, rows.len()),
+            Values::PerRow(values) => OutOfFold::per_row(rows.iter().map(|&row| values[row as usize]).collect()),
+        }
+    }
+
     /// The same rows with every value moved by a function of the value alone.
     pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         match &self.values {

@@ -12,6 +12,9 @@ use super::out_of_fold::OutOfFold;
 use crate::base::{BaseKind, Inputs, Loss, Place, Target};
 use crate::error::CausalError;
 
+/// The seed's child for probabilities; outcomes use their own numbers.
+const PROPENSITY: u64 = u64::MAX;
+
 /// Out-of-fold means and probabilities of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nuisances {
@@ -132,12 +135,28 @@ pub fn fit_nuisances(
     let propensity = match known {
         Some(known) => known,
         None => {
-            let (of_arm, losses) = fitter.propensities(seed.child(u64::MAX), watch)?;
+            let (of_arm, losses) = fitter.propensities(seed.child(PROPENSITY), watch)?;
             report.propensity_losses = losses;
             of_arm
         }
     };
     Ok(Nuisances { means, propensity, report })
+}
+
+/// Fits every arm's probability alone, as [`fit_nuisances`] would.
+///
+/// # Errors
+/// As [`fit_nuisances`].
+pub fn fit_propensity(
+    data: &Dataset,
+    folds: &Folds,
+    config: &NuisanceConfig,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<(Vec<OutOfFold>, Vec<ArmLoss>), CausalError> {
+    let total = (data.treatment.arms.len() * folds.n_folds()) as u64;
+    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), done: AtomicU64::new(0), total };
+    fitter.propensities(seed.stream(Stream::Nuisance).child(PROPENSITY), watch)
 }
 
 fn split(fitted: Vec<CrossFitted>, labels: &[String]) -> (Vec<OutOfFold>, Vec<ArmLoss>) {

@@ -1,0 +1,222 @@
+//! Held-out evaluation: from a model (or anybody's scores) and rows to metrics with intervals.
+//!
+//! A model directory holds no training rows, so nuisances of the doubly robust scores are
+//! cross-fitted afresh: on the evaluation rows alone, or on all rows of the data where the
+//! evaluation rows are few. The metrics themselves live one floor down.
+
+use impactiq_data::{Assignment, Dataset, Stream, Watch};
+use impactiq_metrics::report::{self, EvaluateOptions, Evaluation};
+use impactiq_metrics::{Assignment as Lot, Scored};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{CheckedConfig, ScoreKind};
+use crate::error::CausalError;
+use crate::model::CausalModel;
+use crate::nuisance::{self, NuisanceReport, OutOfFold};
+use crate::overlap;
+use crate::train::run_nuisances;
+
+/// Below this many evaluation rows, nuisances learn from all rows of the data.
+const FEW_ROWS: usize = 5_000;
+
+/// Points of a curve.
+const CURVE_POINTS: usize = 100;
+
+/// What `evaluate` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvaluateReport {
+    /// Rows evaluated.
+    pub n_rows: u64,
+    /// How well the nuisances behind doubly robust scores fit; `None` for ipw scores of a trial.
+    pub nuisance: Option<NuisanceReport>,
+    /// Per outcome and arm.
+    pub contrasts: Vec<ContrastEvaluation>,
+}
+
+/// The evaluation of one arm's effect on one outcome.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContrastEvaluation {
+    /// The outcome.
+    pub outcome: String,
+    /// The arm, compared with the control.
+    pub arm: String,
+    /// Metrics, curves and deciles.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+}
+
+/// Scores to evaluate: `scores[outcome][contrast][i]` belongs to the i-th evaluation row;
+/// contrast 0 is the first arm after the control.
+pub type Scores = Vec<Vec<Vec<f64>>>;
+
+/// Evaluates a model's effects on some rows of a data set.
+///
+/// # Errors
+/// [`CausalError::Mismatch`] when the data's arms or outcomes are not the model's,
+/// [`CausalError::TooFewRows`], [`CausalError::Metrics`], [`CausalError::Stopped`].
+pub fn evaluate(
+    model: &CausalModel,
+    data: &Dataset,
+    rows: &[u32],
+    config: &CheckedConfig,
+    watch: &dyn Watch,
+) -> Result<EvaluateReport, CausalError> {
+    let names: Vec<&str> = data.outcomes.iter().map(|outcome| outcome.name.as_str()).collect();
+    let known: Vec<&str> = model.outcomes().iter().map(|outcome| outcome.name.as_str()).collect();
+    if names != known {
+        let problem = format!("outcomes {} where the model knows {}", names.join(", "), known.join(", "));
+        return Err(CausalError::Mismatch { problem });
+    }
+    if data.treatment.arms != *model.arms() {
+        let (found, known) = (data.treatment.arms.labels().join(", "), model.arms().labels().join(", "));
+        return Err(CausalError::Mismatch { problem: format!("arms {found} where the model knows {known}") });
+    }
+    let part = data.raw.subset(rows);
+    let predictions = model.predict(&model.encode(&part)?, &part)?;
+    drop(part);
+    let scores = predictions.into_iter().map(|p| p.cate).collect();
+    evaluate_scores(scores, data, rows, config, watch)
+}
+
+/// Evaluates anybody's scores on some rows of a data set.
+///
+/// # Errors
+/// [`CausalError::TooFewRows`] without rows in an arm, [`CausalError::Metrics`] for scores that
+/// are not finite, [`CausalError::Stopped`].
+pub fn evaluate_scores(
+    scores: Scores,
+    data: &Dataset,
+    rows: &[u32],
+    config: &CheckedConfig,
+    watch: &dyn Watch,
+) -> Result<EvaluateReport, CausalError> {
+    let part = data.subset(rows);
+    for (arm, &n) in part.treatment.counts().iter().enumerate() {
+        if n == 0 {
+            let what = format!("arm '{}' among the rows to evaluate", part.treatment.arms.labels()[arm]);
+            return Err(CausalError::TooFewRows { what, found: 0, needed: 1 });
+        }
+    }
+    let nuisances = Nuisances::of(data, rows, &part, config, watch)?;
+    let settings = &config.config().evaluate;
+    let options = EvaluateOptions {
+        k: settings.k.clone(),
+        bootstrap: settings.bootstrap as usize,
+        seed: config.seed().stream(Stream::Bootstrap),
+        n_curve_points: CURVE_POINTS,
+    };
+    let n_contrasts = part.treatment.arms.n_contrasts();
+    let total = (part.outcomes.len() * n_contrasts) as u64;
+    let mut contrasts = Vec::new();
+    for (outcome, scores) in scores.into_iter().enumerate() {
+        for (contrast, scores) in scores.into_iter().enumerate() {
+            watch.progress("evaluate", contrasts.len() as u64, total);
+            if watch.should_stop() {
+                return Err(CausalError::Stopped);
+            }
+            let pair = Pair::new(&part, outcome, contrast + 1, &scores, &nuisances);
+            contrasts.push(ContrastEvaluation {
+                outcome: part.outcomes[outcome].name.clone(),
+                arm: part.treatment.arms.labels()[contrast + 1].clone(),
+                evaluation: report::evaluate(&pair.scored(&part.assignment), &options)?,
+            });
+        }
+    }
+    watch.progress("evaluate", total, total);
+    Ok(EvaluateReport { n_rows: rows.len() as u64, nuisance: nuisances.report, contrasts })
+}
+
+/// Nuisances of the evaluation rows; no means for ipw scores.
+struct Nuisances {
+    means: Option<Vec<Vec<OutOfFold>>>,
+    propensity: Vec<OutOfFold>,
+    report: Option<NuisanceReport>,
+}
+
+impl Nuisances {
+    fn of(
+        data: &Dataset,
+        rows: &[u32],
+        part: &Dataset,
+        config: &CheckedConfig,
+        watch: &dyn Watch,
+    ) -> Result<Self, CausalError> {
+        let ipw = config.config().evaluate.scores == ScoreKind::Ipw;
+        if let (true, Some(propensity)) = (ipw, nuisance::declared_propensity(part)) {
+            return Ok(Nuisances { means: None, propensity, report: None });
+        }
+        let all = rows.len() < FEW_ROWS && data.n_rows() > rows.len();
+        let source = if all { data } else { part };
+        let take = |values: OutOfFold| if all { values.subset(rows) } else { values };
+        if ipw {
+            let folds = config.folds(source)?;
+            let settings = config.config();
+            let (propensity, _) = nuisance::fit_propensity(source, &folds, &settings.nuisance, config.seed(), watch)?;
+            let (propensity, _) = overlap::assess(source, propensity, settings.gates.overlap_min)?;
+            return Ok(Nuisances { means: None, propensity: propensity.into_iter().map(take).collect(), report: None });
+        }
+        let (fitted, _) = run_nuisances(config, source, watch)?;
+        let means = fitted.means.into_iter().map(|arms| arms.into_iter().map(take).collect()).collect();
+        let propensity = fitted.propensity.into_iter().map(take).collect();
+        Ok(Nuisances { means: Some(means), propensity, report: Some(fitted.report) })
+    }
+}
+
+/// The rows of one arm and the control.
+struct Pair {
+    score: Vec<f64>,
+    treated: Vec<u8>,
+    outcome: Vec<f64>,
+    weights: Option<Vec<f64>>,
+    clusters: Option<Vec<u32>>,
+    row_ids: Vec<u64>,
+    p: Vec<f64>,
+    gamma: Vec<f64>,
+}
+
+impl Pair {
+    fn new(data: &Dataset, outcome: usize, arm: usize, scores: &[f64], nuisances: &Nuisances) -> Self {
+        let codes = &data.treatment.codes;
+        let rows: Vec<usize> =
+            (0..data.n_rows()).filter(|&row| usize::from(codes[row]) == arm || codes[row] == 0).collect();
+        let y = &data.outcomes[outcome].values;
+        let mean = |arm: usize, row: usize| nuisances.means.as_ref().map_or(0.0, |means| means[outcome][arm].get(row));
+        // Among the rows of these two arms, the arm's probability is its share of the two.
+        let share = |row: usize| {
+            let (p, q) = (nuisances.propensity[arm].get(row), nuisances.propensity[0].get(row));
+            p / (p + q)
+        };
+        let gamma = |row: usize| {
+            let (treated, control, p) = (mean(arm, row), mean(0, row), share(row));
+            let correction = if codes[row] == 0 { -(y[row] - control) / (1.0 - p) } else { (y[row] - treated) / p };
+            treated - control + correction
+        };
+        Pair {
+            score: rows.iter().map(|&row| scores[row]).collect(),
+            treated: rows.iter().map(|&row| u8::from(codes[row] != 0)).collect(),
+            outcome: rows.iter().map(|&row| y[row]).collect(),
+            weights: data.weights.as_ref().map(|w| rows.iter().map(|&row| w[row]).collect()),
+            clusters: data.clusters.as_ref().map(|c| rows.iter().map(|&row| c[row]).collect()),
+            row_ids: rows.iter().map(|&row| data.row_ids[row]).collect(),
+            p: rows.iter().map(|&row| share(row)).collect(),
+            gamma: rows.iter().map(|&row| gamma(row)).collect(),
+        }
+    }
+
+    fn scored(&self, assignment: &Assignment) -> Scored<'_> {
+        Scored {
+            score: &self.score,
+            treated: &self.treated,
+            outcome: &self.outcome,
+            weights: self.weights.as_deref(),
+            clusters: self.clusters.as_deref(),
+            row_ids: Some(&self.row_ids),
+            assignment: match assignment {
+                Assignment::PerArm(_) | Assignment::Shares => Lot::Constant,
+                Assignment::PerRow(_) => Lot::PerRow(&self.p),
+                Assignment::Observational => Lot::Observational,
+            },
+            gamma: Some(&self.gamma),
+        }
+    }
+}
