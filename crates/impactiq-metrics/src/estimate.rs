@@ -164,7 +164,7 @@ pub(crate) fn t_quantile(degrees_of_freedom: f64) -> f64 {
     if degrees_of_freedom > 1e6 {
         return Z_95;
     }
-    if !(degrees_of_freedom >= 1e-3) {
+    if degrees_of_freedom.is_nan() || degrees_of_freedom < 1e-3 {
         return f64::NAN;
     }
     StudentsT::new(0.0, 1.0, degrees_of_freedom).map_or(f64::NAN, |t| t.inverse_cdf(0.975))

@@ -4,11 +4,13 @@
 //! environment or global; randomness is a counter hash of the given seed. The same rows give
 //! the same bytes on any number of threads.
 
-// A file uses only files above it: error, estimate, named, least_squares, robust, radix, scored,
-// slice, curve, area, sklift, causalml, rate, half_samples, calibration, averages,
-// policy_value, experiment, report.
+// A file uses only files above it: error, estimate, tails, named, least_squares, robust,
+// lift, averages, arms, balance, experiment, radix, scored, slice, curve, area, sklift,
+// causalml, rate, half_samples, calibration, policy_value, ranking, report.
 pub mod area;
+mod arms;
 pub mod averages;
+mod balance;
 pub mod calibration;
 pub mod causalml;
 pub mod curve;
@@ -17,15 +19,18 @@ pub mod estimate;
 pub mod experiment;
 pub mod half_samples;
 pub mod least_squares;
+mod lift;
 pub mod named;
 pub mod policy_value;
 mod radix;
+mod ranking;
 pub mod rate;
 pub mod report;
 pub mod robust;
 pub mod scored;
 pub mod sklift;
 pub mod slice;
+mod tails;
 
 pub use error::MetricsError;
 pub use estimate::Estimate;
