@@ -71,7 +71,7 @@ fn run(n: u64, threads: usize, prefix: Option<&str>) -> Result<(), String> {
     let cpu = cpu_seconds()? - began;
     let defined = evaluation.metrics.iter().filter(|(_, estimate)| estimate.value().is_some()).count();
     let value = |name: &str| {
-        let found = evaluation.metrics.iter().find(|(n, _)| n == name).and_then(|(_, e)| e.value());
+        let found = evaluation.metrics.iter().find(|(n, _)| *n == name).and_then(|(_, e)| e.value());
         found.map_or("null".to_owned(), |v| format!("{v}"))
     };
     println!(
