@@ -162,29 +162,26 @@ pub(crate) fn cast_array(array: &ArrayRef, to: RawType) -> Option<Built> {
     }
     let n = array.len();
     let plain = |target: &DataType| compute::cast(array, target).ok();
+    // One instance of the builders for all of these: they are off the hot paths.
+    let build = |cells: &mut dyn Iterator<Item = Cell<'_>>| build(to, n, cells);
     Some(match array.data_type() {
         DataType::Null => Built::whole(new_null_array(&arrow_type(to), n)),
-        DataType::Boolean => build(to, n, array.as_boolean().iter().map(|v| v.map_or(Cell::Missing, Cell::Boolean))),
-        DataType::Int64 => build(to, n, cells(array.as_primitive::<Int64Type>(), Cell::Integer)),
-        DataType::UInt64 => build(
-            to,
-            n,
-            cells(array.as_primitive::<UInt64Type>(), |v| i64::try_from(v).map_or(Cell::Large(v), Cell::Integer)),
-        ),
-        DataType::Float32 => build(to, n, cells(array.as_primitive::<Float32Type>(), Cell::Float32)),
-        DataType::Float64 => build(to, n, cells(array.as_primitive::<Float64Type>(), Cell::Float64)),
-        DataType::Utf8 => build(to, n, array.as_string::<i32>().iter().map(|v| v.map_or(Cell::Missing, Cell::String))),
-        DataType::Date32 => build(to, n, cells(array.as_primitive::<Date32Type>(), Cell::Date)),
-        DataType::Timestamp(unit, _) => build_from_moments(array, *unit, to),
-        DataType::Decimal128(_, scale) => build(to, n, decimals(array, *scale)),
+        DataType::Boolean => build(&mut array.as_boolean().iter().map(|v| v.map_or(Cell::Missing, Cell::Boolean))),
+        DataType::Int64 => build(&mut cells(array.as_primitive::<Int64Type>(), Cell::Integer)),
+        DataType::UInt64 => build(&mut cells(array.as_primitive::<UInt64Type>(), |v| {
+            i64::try_from(v).map_or(Cell::Large(v), Cell::Integer)
+        })),
+        DataType::Float32 => build(&mut cells(array.as_primitive::<Float32Type>(), Cell::Float32)),
+        DataType::Float64 => build(&mut cells(array.as_primitive::<Float64Type>(), Cell::Float64)),
+        DataType::Utf8 => build(&mut texts(array, Cell::String)),
+        DataType::Date32 => build(&mut cells(array.as_primitive::<Date32Type>(), Cell::Date)),
+        DataType::Timestamp(unit, _) => build_from_moments(array, *unit, &build),
+        DataType::Decimal128(_, scale) => build(&mut decimals(array, *scale)),
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) => {
             return cast_array(&plain(&DataType::Decimal128(38, *scale))?, to);
         }
         // 256-bit decimals go through their text, which rounds once.
-        DataType::Decimal256(..) => {
-            let text = plain(&DataType::Utf8)?;
-            build(to, n, text.as_string::<i32>().iter().map(|v| v.map_or(Cell::Missing, Cell::Text)))
-        }
+        DataType::Decimal256(..) => build(&mut texts(&plain(&DataType::Utf8)?, Cell::Text)),
         DataType::Dictionary(_, values) => return cast_array(&plain(values)?, to),
         DataType::RunEndEncoded(_, values) => return cast_array(&plain(values.data_type())?, to),
         DataType::LargeUtf8 | DataType::Utf8View => return cast_array(&plain(&DataType::Utf8)?, to),
@@ -218,21 +215,26 @@ fn cells<'a, T: ArrowPrimitiveType>(
     array.iter().map(move |value| value.map_or(Cell::Missing, &cell))
 }
 
-fn build_from_moments(array: &ArrayRef, unit: TimeUnit, to: RawType) -> Built {
-    let n = array.len();
+fn texts(array: &ArrayRef, cell: fn(&str) -> Cell<'_>) -> impl Iterator<Item = Cell<'_>> {
+    array.as_string::<i32>().iter().map(move |value| value.map_or(Cell::Missing, cell))
+}
+
+fn build_from_moments(
+    array: &ArrayRef,
+    unit: TimeUnit,
+    build: &dyn Fn(&mut dyn Iterator<Item = Cell<'_>>) -> Built,
+) -> Built {
     // A second count too large for microseconds is no moment we can hold: it is told as a number.
     let scaled = |factor: i64| {
         move |v: i64| v.checked_mul(factor).map_or(Cell::Float64(v as f64 * factor as f64), Cell::Timestamp)
     };
     match unit {
-        TimeUnit::Second => build(to, n, cells(array.as_primitive::<TimestampSecondType>(), scaled(1_000_000))),
-        TimeUnit::Millisecond => build(to, n, cells(array.as_primitive::<TimestampMillisecondType>(), scaled(1_000))),
-        TimeUnit::Microsecond => build(to, n, cells(array.as_primitive::<TimestampMicrosecondType>(), Cell::Timestamp)),
-        TimeUnit::Nanosecond => build(
-            to,
-            n,
-            cells(array.as_primitive::<TimestampNanosecondType>(), |v| Cell::Timestamp(v.div_euclid(1_000))),
-        ),
+        TimeUnit::Second => build(&mut cells(array.as_primitive::<TimestampSecondType>(), scaled(1_000_000))),
+        TimeUnit::Millisecond => build(&mut cells(array.as_primitive::<TimestampMillisecondType>(), scaled(1_000))),
+        TimeUnit::Microsecond => build(&mut cells(array.as_primitive::<TimestampMicrosecondType>(), Cell::Timestamp)),
+        TimeUnit::Nanosecond => {
+            build(&mut cells(array.as_primitive::<TimestampNanosecondType>(), |v| Cell::Timestamp(v.div_euclid(1_000))))
+        }
     }
 }
 

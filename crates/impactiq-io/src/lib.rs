@@ -4,16 +4,22 @@
 //! that goes out is written atomically. Below this crate nobody sees Arrow or SQL.
 
 // A file uses only files above it: error, value, cast, session, features, json, read
-// (source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream).
+// (source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream), write,
+// artifact, datasets.
+pub mod artifact;
 pub mod cast;
+pub mod datasets;
 pub mod error;
 pub mod features;
 pub mod json;
 pub mod read;
 mod session;
 mod value;
+pub mod write;
 
+pub use artifact::ModelDirectory;
 pub use cast::{arrow_schema, arrow_type, cast, raw_type, to_table};
+pub use datasets::{DATASETS, Fetched, PublicDataset, fetch_dataset, find_dataset};
 pub use error::{IoError, Place, Refused, RowError};
 pub use features::{Derived, RowFeatures};
 pub use json::json_rows_to_batch;
@@ -22,3 +28,4 @@ pub use read::inspect::{RawSchema, read_schema};
 pub use read::load::{FileRows, Loaded, Location, read};
 pub use read::source::{Compression, Format, Source, format_of};
 pub use read::stream::{Batch, Batches, PassThrough};
+pub use write::{Writer, write_file};

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -355,7 +355,7 @@ impl Expression {
                 arrow::array::new_null_array(&self.data_type, 1)
             }));
         }
-        let parts: Vec<&dyn arrow::array::Array> = parts.iter().map(AsRef::as_ref).collect();
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         let array = arrow::compute::concat(&parts).map_err(|e| self.failed(0, e.to_string()))?;
         Ok((array, failures))
     }
@@ -363,7 +363,8 @@ impl Expression {
     /// The rows for which the expression is true; NULL is false.
     pub fn mask(&self, batch: &RecordBatch) -> Result<BooleanArray, IoError> {
         let array = self.evaluate(batch)?;
-        Ok(arrow::compute::prep_null_mask_filter(array.as_boolean()))
+        let mask = array.as_boolean();
+        Ok(if mask.null_count() == 0 { mask.clone() } else { arrow::compute::prep_null_mask_filter(mask) })
     }
 
     fn project(&self, batch: &RecordBatch) -> Result<RecordBatch, IoError> {
@@ -451,7 +452,7 @@ mod tests {
     fn batch() -> RecordBatch {
         RecordBatch::try_from_iter([
             ("V1", Arc::new(Int64Array::from(vec![Some(1), Some(0), None])) as ArrayRef),
-            ("f.0", Arc::new(Float64Array::from(vec![0.5, -1.0, 2.0])) as ArrayRef),
+            ("f.x", Arc::new(Float64Array::from(vec![0.5, -1.0, 2.0])) as ArrayRef),
             ("channel", Arc::new(StringArray::from(vec![Some("Web"), None, Some("Phone")])) as ArrayRef),
         ])
         .unwrap()
@@ -464,8 +465,8 @@ mod tests {
 
     #[test]
     fn names_keep_their_case_and_may_hold_dots() {
-        let expression = compile("coalesce(V1, 7) * \"f.0\" + f.0").unwrap();
-        assert_eq!(expression.columns, ["V1", "f.0"]);
+        let expression = compile("coalesce(V1, 7) * \"f.x\" + f.x").unwrap();
+        assert_eq!(expression.columns, ["V1", "f.x"]);
         let values = expression.evaluate(&batch()).unwrap();
         assert_eq!(values.as_primitive::<arrow::datatypes::Float64Type>().values().to_vec(), [1.0, -1.0, 16.0]);
     }
@@ -501,7 +502,7 @@ mod tests {
         let hint = |sql: &str| compile(sql).unwrap_err().hint().unwrap();
         assert_eq!(hint("v1 + 1"), "did you mean 'V1'?");
         assert_eq!(hint("channel = \"Web\""), "double quotes name columns; text stands in single quotes: 'Web'");
-        assert_eq!(hint("roundd(f.0)"), "did you mean 'round'?");
+        assert_eq!(hint("roundd(f.x)"), "did you mean 'round'?");
         for sql in ["", "V1 +", "V1 V1", "(V1", "V1; V1", "'a"] {
             assert!(matches!(compile(sql).unwrap_err(), IoError::Sql { .. }), "{sql}");
         }
@@ -531,7 +532,7 @@ mod tests {
             "channel LIKE 'W%' AND V1 IS NOT NULL",
             "channel IN ('Web', 'Phone')",
             "V1 BETWEEN 0 AND 1",
-            "abs(f.0) + ln(2) + power(V1, 2) + greatest(V1, 3)",
+            "abs(f.x) + ln(2) + power(V1, 2) + greatest(V1, 3)",
             "CAST(V1 AS DOUBLE) / NULLIF(V1, 0)",
             "TRY_CAST(channel AS INT)",
             "extract(year from to_timestamp(V1))",

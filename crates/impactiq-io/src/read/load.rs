@@ -316,15 +316,6 @@ impl Growing {
         }
     }
 
-    fn reserve(&mut self, n_rows: usize, raw_type: RawType) {
-        if raw_type == RawType::Text {
-            let codes = Vec::with_capacity(n_rows);
-            self.column = Some(Column::Category { codes, levels: Vec::new() });
-        } else {
-            self.column = Some(Column::Number(Vec::with_capacity(n_rows)));
-        }
-    }
-
     fn finish(self) -> Column {
         match self.column {
             Some(Column::Number(mut values)) => {
