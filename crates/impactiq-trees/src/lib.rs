@@ -6,11 +6,12 @@
 
 // A file uses only files above it: error, kernel, matrix, stats, criterion/{newton, effect,
 // divergence}, histogram, split, tile, partition, tree/{arrays, route}, grow, sample,
-// boost/{config, objective, model, train}, explain.
+// forest/{config, model, train, predict}, boost/{config, objective, model, train}, explain.
 pub mod boost;
 pub mod criterion;
 pub mod error;
 pub mod explain;
+pub mod forest;
 pub mod grow;
 pub mod histogram;
 pub mod kernel;
@@ -29,6 +30,10 @@ pub use boost::train::{BoostTask, boost};
 pub use criterion::Criterion;
 pub use criterion::newton::Newton;
 pub use error::TreesError;
+pub use forest::config::ForestConfig;
+pub use forest::model::{EffectForest, ForestArrays};
+pub use forest::predict::EffectPredictions;
+pub use forest::train::{EffectTask, grow_effect_forest};
 pub use grow::{GrowConfig, Grower, Grown, Growth, grow};
 pub use histogram::Layout;
 pub use matrix::CodeMatrix;

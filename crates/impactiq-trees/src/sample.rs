@@ -43,6 +43,55 @@ pub fn features(n_features: usize, fraction: f64, seed: Seed) -> Vec<u32> {
     drawn
 }
 
+/// How the trees of a forest draw their rows: in little bags.
+///
+/// Trees of a bag draw from the same half of the rows (Athey, Tibshirani and Wager 2019,
+/// section 4), so what bags disagree about measures the sampling error. Membership is by
+/// key: the row's id, or its cluster, which then is drawn whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bags {
+    /// Trees per bag; 1: every tree draws for itself.
+    pub trees_per_bag: usize,
+    /// Share of the rows a tree sees; at most ½ in bags of several trees.
+    pub fraction: f64,
+    /// Share of them that chooses splits; 1 without honesty.
+    pub split_fraction: f64,
+}
+
+impl Bags {
+    /// The seed of a bag.
+    pub fn seed(forest: Seed, bag: u64) -> Seed {
+        forest.stream(Stream::Subsample).child(bag)
+    }
+
+    /// Share of the rows a bag draws from.
+    pub fn bag_fraction(&self) -> f64 {
+        if self.trees_per_bag > 1 { 0.5 } else { self.fraction }
+    }
+
+    /// Whether a bag draws from the rows of this key. If not, its trees have never seen them.
+    #[inline(always)]
+    pub fn holds(&self, bag: Seed, key: u64) -> bool {
+        bag.uniform(key) < self.bag_fraction()
+    }
+
+    /// Positions (ascending, out of `bag_rows`) of the rows that choose the splits of the
+    /// `tree`-th tree of a bag, and of those that fill its leaves.
+    pub fn tree_rows(&self, bag: Seed, tree: u64, bag_rows: &[u32], key: impl Fn(u32) -> u64) -> (Vec<u32>, Vec<u32>) {
+        let seed = bag.child(tree);
+        let (draw, half) = (seed.stream(Stream::Subsample), seed.stream(Stream::Honesty));
+        let fraction = self.fraction / self.bag_fraction();
+        let drawn = |key: u64| fraction >= 1.0 || draw.uniform(key) < fraction;
+        let keyed = bag_rows.iter().map(|&position| (position, key(position))).filter(|&(_, key)| drawn(key));
+        let (mut split, mut estimate) = (Vec::with_capacity(bag_rows.len()), Vec::new());
+        for (position, key) in keyed {
+            let splits = self.split_fraction >= 1.0 || half.uniform(key) < self.split_fraction;
+            if splits { &mut split } else { &mut estimate }.push(position);
+        }
+        (split, estimate)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +128,24 @@ mod tests {
         assert_eq!(features(10, 0.01, Seed::new(1)).len(), 1);
         let drawn = features(10, 0.5, Seed::new(1));
         assert!(drawn.len() == 5 && drawn.is_sorted());
+    }
+
+    #[test]
+    fn bags_keep_clusters_whole_and_trees_within_their_bag() {
+        let bags = Bags { trees_per_bag: 2, fraction: 0.4, split_fraction: 0.5 };
+        let bag = Bags::seed(Seed::new(3), 7);
+        let cluster = |position: u32| u64::from(position / 10);
+        let bag_rows: Vec<u32> = (0..5000).filter(|&row| bags.holds(bag, cluster(row))).collect();
+        assert!((bag_rows.len() as f64 / 5000.0 - 0.5).abs() < 0.08);
+        let (split, estimate) = bags.tree_rows(bag, 1, &bag_rows, cluster);
+        assert!(((split.len() + estimate.len()) as f64 / 5000.0 - 0.4).abs() < 0.08);
+        let of = |rows: &[u32]| {
+            let mut clusters: Vec<u64> = rows.iter().map(|&row| cluster(row)).collect();
+            clusters.dedup();
+            assert_eq!(clusters.len() * 10, rows.len());
+            clusters
+        };
+        let (split, estimate) = (of(&split), of(&estimate));
+        assert!(split.iter().all(|cluster| estimate.binary_search(cluster).is_err()));
     }
 }

@@ -89,6 +89,20 @@ impl<const K: usize, const L: usize> EffectStats<K, L> {
         }
     }
 
+    /// Sums that were kept as moments: weight, y, t (K), ty (K), tt' (lower triangle).
+    ///
+    /// # Panics
+    /// When there are fewer numbers than [`EffectStats::outcome`] and its siblings read.
+    pub fn from_moments(moments: &[f64]) -> Self {
+        let mut lanes = [0.0; L];
+        lanes[ROWS] = 1.0;
+        lanes[WEIGHT..ARMS].copy_from_slice(&moments[..2]);
+        lanes[ARMS + K..ARMS + 3 * K].copy_from_slice(&moments[2..2 + 2 * K]);
+        let n_products = K * (K + 1) / 2;
+        lanes[ARMS + 3 * K..][..n_products].copy_from_slice(&moments[2 + 2 * K..][..n_products]);
+        EffectStats(lanes)
+    }
+
     /// Σ weight · outcome.
     pub fn outcome(&self) -> f64 {
         self.0[OUTCOME]
@@ -166,17 +180,19 @@ impl<const K: usize, const L: usize> Stats for EffectStats<K, L> {
 
 /// The regression of y on t with an intercept, over the rows of a node.
 #[derive(Clone, Copy, Debug)]
-struct Regression<const K: usize> {
+pub struct Regression<const K: usize> {
     weight: f64,
     mean_contrast: [f64; K],
-    theta: [f64; K],
+    /// The effects.
+    pub theta: [f64; K],
     intercept: f64,
     /// W A⁻¹, A = Σ weight (t − t̄)(t − t̄)'.
     inverse: [[f64; K]; K],
 }
 
 impl<const K: usize> Regression<K> {
-    fn new<const L: usize>(total: &EffectStats<K, L>) -> Option<Self> {
+    /// The regression over the rows summed in `total`; `None` when t does not vary enough.
+    pub fn new<const L: usize>(total: &EffectStats<K, L>) -> Option<Self> {
         let weight = total.weight();
         if weight.is_nan() || weight <= 0.0 {
             return None;
@@ -202,9 +218,9 @@ impl<const K: usize> Regression<K> {
         Some(Regression { weight, mean_contrast, theta, intercept, inverse })
     }
 
-    /// Σ ρ over some of the node's rows.
+    /// Σ ρ over some rows: the node's own, or others whose influence is asked for.
     #[inline(always)]
-    fn pseudo_outcome<const L: usize>(&self, part: &EffectStats<K, L>) -> [f64; K] {
+    pub fn pseudo_outcome<const L: usize>(&self, part: &EffectStats<K, L>) -> [f64; K] {
         let mut residual = part.outcome() - self.intercept * part.weight();
         for k in 0..K {
             residual -= part.contrast(k) * self.theta[k];

@@ -6,6 +6,7 @@
 //! they cannot loop or point out of bounds.
 
 pub mod arrays;
+mod prune;
 pub mod route;
 
 use crate::error::TreesError;
@@ -160,6 +161,17 @@ impl Tree {
         }
         node.left
     }
+}
+
+/// The gain of all splits on each feature, over all trees.
+pub fn gain_by_feature<'t>(trees: impl IntoIterator<Item = &'t Tree>, n_features: usize) -> Vec<f64> {
+    let mut gain = vec![0.0; n_features];
+    for tree in trees {
+        for (node, split_gain) in tree.nodes.iter().zip(&tree.gains).filter(|(node, _)| !node.is_leaf()) {
+            gain[node.feature as usize] += split_gain;
+        }
+    }
+    gain
 }
 
 /// A tree under construction.

@@ -1,0 +1,188 @@
+//! Times a causal forest on Criteo-shaped data and prints one line of JSON.
+//!
+//! `forest_bench [--rows N] [--test-rows N] [--trees N] [--min-arm-rows N] [--min-leaf-rows N]
+//! [--threads N] [--seed N] [--export PREFIX]`
+//!
+//! Centring is by two-fold boosting and by the known propensity and is not timed. `--export` writes
+//! features, centred outcome and centred treatment (f32, little endian), so that another
+//! library can grow its forest from the same numbers.
+
+use std::io::Write;
+use std::time::Instant;
+
+use impactiq_data::synth::{SynthKind, SynthOptions, generate};
+use impactiq_data::{BinnedFeatures, ColumnView, Seed, Silent, Table};
+use impactiq_trees::{BoostConfig, BoostTask, EffectTask, ForestConfig, ObjectiveKind, boost, grow_effect_forest};
+
+/// Options with whole numbers.
+struct Arguments {
+    numbers: Vec<(&'static str, usize)>,
+    export: Option<String>,
+}
+
+impl Arguments {
+    fn parse() -> Result<Self, String> {
+        let mut numbers = vec![
+            ("--rows", 100_000),
+            ("--test-rows", 20_000),
+            ("--trees", 100),
+            ("--min-arm-rows", 5),
+            ("--min-leaf-rows", 1),
+            ("--threads", 1),
+            ("--seed", 1),
+        ];
+        let mut export = None;
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or(format!("{word} needs a value"))?;
+            if word == "--export" {
+                export = Some(value);
+                continue;
+            }
+            let known = numbers.iter_mut().find(|(name, _)| *name == word).ok_or(format!("unknown option {word}"))?;
+            known.1 = value.parse().map_err(|_| format!("{word}: '{value}' is not a whole number"))?;
+        }
+        Ok(Arguments { numbers, export })
+    }
+
+    fn get(&self, name: &str) -> usize {
+        self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+    }
+}
+
+/// CPU seconds of this process so far, or wall seconds where /proc is missing.
+fn cpu_seconds(start: Instant) -> f64 {
+    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+    });
+    ticks.map_or(start.elapsed().as_secs_f64(), |ticks| ticks / 100.0)
+}
+
+fn numbers<'t>(table: &'t Table, name: &str) -> Result<&'t [f64], String> {
+    match table.column(name).map_err(|error| error.to_string())? {
+        ColumnView::Number(values) => Ok(values),
+        ColumnView::Category { .. } => Err(format!("{name} is not a number")),
+    }
+}
+
+/// Out-of-fold means of `y` by boosting: even rows from odd ones and the other way round.
+fn out_of_fold(x: &BinnedFeatures, y: &[f64], row_ids: &[u64]) -> Result<Vec<f64>, String> {
+    let mut mean = vec![0.0; y.len()];
+    for fold in 0..2u32 {
+        let (own, other): (Vec<u32>, Vec<u32>) = (0..y.len() as u32).partition(|row| row % 2 == fold);
+        let task = BoostTask { rows: &other, target: y, weights: None, row_ids, objective: ObjectiveKind::Logistic };
+        let config = BoostConfig { n_trees: 60, min_leaf_rows: 100, ..BoostConfig::default() };
+        let model = boost(x, &task, &config, Seed::new(5), &Silent).map_err(|e| e.to_string())?;
+        let mut out = vec![0.0; own.len()];
+        model.predict(x, Some(&own), &mut out);
+        own.iter().zip(out).for_each(|(&row, p)| mean[row as usize] = p);
+    }
+    Ok(mean)
+}
+
+fn write(path: String, values: impl Iterator<Item = f64>) -> Result<(), String> {
+    let bytes: Vec<u8> = values.flat_map(|value| (value as f32).to_le_bytes()).collect();
+    let mut file = std::fs::File::create(&path).map_err(|e| format!("{path}: {e}"))?;
+    file.write_all(&bytes).map_err(|e| format!("{path}: {e}"))
+}
+
+fn export(table: &Table, names: &[String], prefix: &str) -> Result<(), String> {
+    let columns = names.iter().map(|name| numbers(table, name)).collect::<Result<Vec<_>, _>>()?;
+    let cells = (0..table.n_rows()).flat_map(|row| columns.iter().map(move |column| column[row]));
+    write(format!("{prefix}.x.f32"), cells)
+}
+
+fn accuracy(effects: &[f64], truth: &[f64]) -> (f64, f64) {
+    let n = truth.len() as f64;
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
+    let (mean_a, mean_b) = (mean(effects), mean(truth));
+    let moment = |f: &dyn Fn(f64, f64) -> f64| effects.iter().zip(truth).map(|(a, b)| f(*a, *b)).sum::<f64>() / n;
+    let rmse = moment(&|a, b| (a - b) * (a - b)).sqrt();
+    let covariance = moment(&|a, b| (a - mean_a) * (b - mean_b));
+    let spread = moment(&|a, _| (a - mean_a).powi(2)).sqrt() * moment(&|_, b| (b - mean_b).powi(2)).sqrt();
+    (rmse, covariance / spread)
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let start = Instant::now();
+    let say = |error: &dyn std::fmt::Display| error.to_string();
+    let (n, n_test, seed) = (arguments.get("--rows"), arguments.get("--test-rows"), arguments.get("--seed") as u64);
+    let synth = |rows, seed| generate(SynthKind::Criteo, &SynthOptions::default(), rows, Seed::new(seed));
+    let train = synth(n, seed).map_err(|e| say(&e))?;
+    let test = synth(n_test, seed + 1000).map_err(|e| say(&e))?;
+    let names: Vec<String> = (0..12).map(|i| format!("f{i}")).collect();
+    let x = BinnedFeatures::learn(&train.table, &names, Seed::new(1), 255).map_err(|e| say(&e))?;
+    let row_ids: Vec<u64> = (0..n as u64).collect();
+    let (y, t) = (numbers(&train.table, "visit")?, numbers(&train.table, "treatment")?);
+    let mean = out_of_fold(&x, y, &row_ids)?;
+    let outcome: Vec<f64> = y.iter().zip(&mean).map(|(y, mean)| y - mean).collect();
+    let contrast: Vec<f64> = t.iter().map(|t| t - 0.85).collect();
+    let arms: Vec<u8> = t.iter().map(|t| *t as u8).collect();
+    if let Some(prefix) = &arguments.export {
+        export(&train.table, &names, prefix)?;
+        export(&test.table, &names, &format!("{prefix}.test"))?;
+        write(format!("{prefix}.y.f32"), outcome.iter().copied())?;
+        write(format!("{prefix}.t.f32"), contrast.iter().copied())?;
+        write(format!("{prefix}.test.tau.f32"), numbers(&test.truth, "tau")?.iter().copied())?;
+    }
+    let rows: Vec<u32> = (0..n as u32).collect();
+    let task = EffectTask {
+        rows: &rows,
+        outcome: &outcome,
+        contrasts: [&contrast],
+        arms: Some(&arms),
+        weights: None,
+        clusters: None,
+        row_ids: &row_ids,
+    };
+    let config = ForestConfig {
+        n_trees: arguments.get("--trees"),
+        min_arm_rows: arguments.get("--min-arm-rows") as u32,
+        min_leaf_rows: arguments.get("--min-leaf-rows") as u32,
+        ..ForestConfig::default()
+    };
+    let (at, wall) = (cpu_seconds(start), Instant::now());
+    let forest = grow_effect_forest::<1, 8>(&x, &task, &config, Seed::new(7), &Silent).map_err(|e| say(&e))?;
+    let (growing, wall) = (cpu_seconds(start) - at, wall.elapsed().as_secs_f64());
+    let n_nodes: usize = forest.trees().iter().map(|tree| tree.nodes().len()).sum();
+
+    let test_x = BinnedFeatures::encode(&test.table, &names, x.bins()).map_err(|e| say(&e))?;
+    let at = cpu_seconds(start);
+    forest.predict(&test_x, None, false);
+    let plain = cpu_seconds(start) - at;
+    let at = cpu_seconds(start);
+    let predicted = forest.predict(&test_x, None, true);
+    let with_variance = cpu_seconds(start) - at;
+    let truth = numbers(&test.truth, "tau")?;
+    let (rmse, correlation) = accuracy(&predicted.effects[0], truth);
+    let variances = predicted.variances.as_ref().map_or(&[][..], |v| &v[0]);
+    let covered = predicted.effects[0].iter().zip(truth).zip(variances);
+    let covered = covered.filter(|((effect, truth), variance)| (*effect - *truth).abs() <= 1.96 * variance.sqrt());
+    let rows_per_second = |seconds: f64| n_test as f64 / seconds.max(0.01);
+    println!(
+        "{{\"rows\":{n},\"trees\":{},\"min_arm_rows\":{},\"min_leaf_rows\":{},\"threads\":{},\
+         \"growing_cpu_s\":{growing:.2},\"growing_wall_s\":{wall:.2},\"cpu_ms_per_tree\":{:.2},\
+         \"nodes_per_tree\":{},\"predict_rows_per_s\":{:.0},\"predict_with_variance_rows_per_s\":{:.0},\
+         \"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
+        forest.n_trees(),
+        config.min_arm_rows,
+        config.min_leaf_rows,
+        arguments.get("--threads"),
+        growing * 1000.0 / forest.n_trees() as f64,
+        n_nodes / forest.n_trees(),
+        rows_per_second(plain),
+        rows_per_second(with_variance),
+        covered.count() as f64 / n_test as f64,
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), String> {
+    let arguments = Arguments::parse()?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(arguments.get("--threads"))
+        .build()
+        .map_err(|error| error.to_string())?;
+    pool.install(|| run(&arguments))
+}

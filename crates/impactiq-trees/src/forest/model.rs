@@ -1,0 +1,163 @@
+//! A grown causal forest: shapes, leaf moments and which rows its bags have seen.
+
+use impactiq_data::Seed;
+
+use crate::error::TreesError;
+use crate::sample::Bags;
+use crate::tree::Tree;
+use crate::tree::arrays::TreeArrays;
+
+/// Moments a leaf holds for K contrasts: weight, y, t (K), ty (K), tt' (lower triangle).
+pub const fn n_moments(n_contrasts: usize) -> usize {
+    2 + 2 * n_contrasts + n_contrasts * (n_contrasts + 1) / 2
+}
+
+/// A causal forest of one to four contrasts.
+///
+/// A leaf holds f32 means of its rows' moments, so that trees are averaged as moments and
+/// the effect is one regression on the averages (Athey, Tibshirani and Wager 2019). No row is
+/// in the model: which rows a bag has seen is computed from its seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectForest {
+    pub(super) n_features: usize,
+    pub(super) n_contrasts: usize,
+    pub(super) bags: Bags,
+    pub(super) bag_seeds: Vec<Seed>,
+    pub(super) trees: Vec<Tree>,
+    /// By tree: where its leaves' moments start in `moments`, counted in leaves.
+    pub(super) first_leaf: Vec<usize>,
+    pub(super) moments: Vec<f32>,
+}
+
+/// A causal forest as plain arrays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForestArrays {
+    /// Features the forest was grown on.
+    pub n_features: usize,
+    /// Contrasts K, 1 to 4.
+    pub n_contrasts: usize,
+    /// How trees drew their rows.
+    pub bags: Bags,
+    /// The seed of each bag.
+    pub bag_seeds: Vec<u64>,
+    /// The trees' shapes, bag after bag.
+    pub trees: TreeArrays,
+    /// [`n_moments`] numbers per leaf, tree after tree.
+    pub moments: Vec<f32>,
+}
+
+impl EffectForest {
+    pub(super) fn assemble(
+        (n_features, n_contrasts): (usize, usize),
+        bags: Bags,
+        bag_seeds: Vec<Seed>,
+        trees: Vec<Tree>,
+        moments: Vec<f32>,
+    ) -> Self {
+        let mut leaves = 0;
+        let first_leaf = trees
+            .iter()
+            .map(|tree| {
+                let first = leaves;
+                leaves += tree.n_leaves();
+                first
+            })
+            .collect();
+        EffectForest { n_features, n_contrasts, bags, bag_seeds, trees, first_leaf, moments }
+    }
+
+    /// Number of trees.
+    pub fn n_trees(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// Number of bags.
+    pub fn n_bags(&self) -> usize {
+        self.bag_seeds.len()
+    }
+
+    /// Number of contrasts K.
+    pub fn n_contrasts(&self) -> usize {
+        self.n_contrasts
+    }
+
+    /// Number of features p.
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// The trees' shapes.
+    pub fn trees(&self) -> &[Tree] {
+        &self.trees
+    }
+
+    /// One forest with the trees of both, as if grown together.
+    ///
+    /// # Errors
+    /// [`TreesError::FeatureCount`] or [`TreesError::BadSetting`] when they were grown on
+    /// other features, contrasts or kinds of bags.
+    pub fn merge(self, other: EffectForest) -> Result<EffectForest, TreesError> {
+        if self.n_features != other.n_features {
+            return Err(TreesError::FeatureCount { expected: self.n_features, found: other.n_features });
+        }
+        if self.n_contrasts != other.n_contrasts {
+            let allowed = "forests of different contrasts cannot be merged";
+            return Err(TreesError::BadSetting { key: "n_contrasts", value: other.n_contrasts.to_string(), allowed });
+        }
+        if self.bags != other.bags {
+            let allowed = "forests whose trees draw rows differently cannot be merged";
+            return Err(TreesError::BadSetting { key: "sample_fraction", value: format!("{:?}", other.bags), allowed });
+        }
+        let (mut bag_seeds, mut trees, mut moments) = (self.bag_seeds, self.trees, self.moments);
+        bag_seeds.extend(other.bag_seeds);
+        trees.extend(other.trees);
+        moments.extend(other.moments);
+        Ok(Self::assemble((self.n_features, self.n_contrasts), self.bags, bag_seeds, trees, moments))
+    }
+
+    /// The forest as plain arrays.
+    pub fn to_arrays(&self) -> ForestArrays {
+        ForestArrays {
+            n_features: self.n_features,
+            n_contrasts: self.n_contrasts,
+            bags: self.bags,
+            bag_seeds: self.bag_seeds.iter().map(|seed| seed.value()).collect(),
+            trees: TreeArrays::from_trees(&self.trees),
+            moments: self.moments.clone(),
+        }
+    }
+
+    /// The forest of plain arrays, which may come from anywhere.
+    ///
+    /// # Errors
+    /// [`TreesError::Layout`], [`TreesError::Length`], [`TreesError::BadArrays`],
+    /// [`TreesError::BadSetting`], [`TreesError::BadValue`] when a moment is not finite.
+    pub fn from_arrays(arrays: &ForestArrays) -> Result<Self, TreesError> {
+        let setting = |key, value: String, allowed| Err(TreesError::BadSetting { key, value, allowed });
+        if arrays.n_features == 0 {
+            return Err(TreesError::NoFeatures);
+        }
+        if !(1..=4).contains(&arrays.n_contrasts) {
+            return setting("n_contrasts", arrays.n_contrasts.to_string(), "it must be between 1 and 4");
+        }
+        let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
+        let share = |x: f64| x > 0.0 && x <= 1.0;
+        if !((1..=64).contains(&trees_per_bag) && share(fraction) && share(split_fraction)) {
+            return setting("bags", format!("{:?}", arrays.bags), "shares lie in (0, 1], trees per bag in 1 to 64");
+        }
+        let trees = arrays.trees.to_trees(arrays.n_features)?;
+        let length = |what, expected, found| {
+            if expected == found { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
+        };
+        length("trees", arrays.bag_seeds.len().saturating_mul(trees_per_bag), trees.len())?;
+        let n_leaves: usize = trees.iter().map(Tree::n_leaves).sum();
+        length("moments", n_leaves.saturating_mul(n_moments(arrays.n_contrasts)), arrays.moments.len())?;
+        if let Some(row) = arrays.moments.iter().position(|moment| !moment.is_finite()) {
+            let value = f64::from(arrays.moments[row]);
+            return Err(TreesError::BadValue { what: "leaf moment", value, row, allowed: "it must be finite" });
+        }
+        let bag_seeds = arrays.bag_seeds.iter().map(|&seed| Seed::new(seed)).collect();
+        let shape = (arrays.n_features, arrays.n_contrasts);
+        Ok(Self::assemble(shape, arrays.bags, bag_seeds, trees, arrays.moments.clone()))
+    }
+}

@@ -1,0 +1,272 @@
+//! The promises of causal forests.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use impactiq_data::{Seed, Silent, Watch};
+
+use super::*;
+use crate::error::TreesError;
+use crate::forest::config::ForestConfig;
+use crate::forest::model::ForestArrays;
+use crate::forest::train::{EffectTask, grow_effect_forest};
+use crate::matrix::columns::Columns;
+
+#[test]
+fn the_hazard_of_the_normal_agrees_with_known_values() {
+    // φ(0)/Φ(0) = √(2/π); φ(1)/Φ(1); φ(−2)/Φ(−2); far tail: −x + 1/−x.
+    for (x, expected) in [
+        (0.0, 0.797_884_560_802_865_4),
+        (1.0, 0.287_599_970_939_178_4),
+        (-2.0, 2.373_215_532_822_841),
+        (-30.0, 30.033_259_667_433_68),
+    ] {
+        assert!((hazard(x) - expected).abs() < 1e-9, "{x}: {}", hazard(x));
+    }
+    assert!((hazard(-3.999_999) - hazard(-4.000_001)).abs() < 1e-5);
+    assert!(debias(1.0, 5.0, 100.0) > 0.0 && debias(0.0, 0.0, 10.0) == 0.0);
+    assert!((debias(4.0, 1e-9, 1e9) - 4.0).abs() < 1e-3);
+}
+
+/// A randomised trial with K contrasts: the effect of contrast k is (k + 1) in the upper
+/// half of feature 0 and 0 below; feature 1 moves the outcome, 2 and 3 are noise.
+struct Trial<const K: usize> {
+    x: Columns,
+    outcome: Vec<f64>,
+    contrasts: [Vec<f64>; K],
+    arms: Vec<u8>,
+    ids: Vec<u64>,
+}
+
+fn trial<const K: usize>(n: usize, seed: u64) -> Trial<K> {
+    let seed = Seed::new(seed);
+    let codes: Vec<Vec<u8>> =
+        (0..4u64).map(|f| (0..n as u64).map(|i| seed.child(f).below(i, 100) as u8).collect()).collect();
+    let arms: Vec<u8> = (0..n as u64).map(|i| seed.child(50).below(i, K as u64 + 1) as u8).collect();
+    let share = 1.0 / (K as f64 + 1.0);
+    let contrasts = std::array::from_fn(|k| {
+        arms.iter().map(|&arm| f64::from(u8::from(usize::from(arm) == k + 1)) - share).collect()
+    });
+    let outcome = (0..n)
+        .map(|i| {
+            let effect = if codes[0][i] >= 50 { f64::from(arms[i]) } else { 0.0 };
+            // Centred as a perfect nuisance would: less the mean outcome given the features.
+            let mean = if codes[0][i] >= 50 { K as f64 / 2.0 } else { 0.0 };
+            effect - mean + 2.0 * (seed.child(51).uniform(i as u64) - 0.5)
+        })
+        .collect();
+    Trial { x: Columns::ordered(codes), outcome, contrasts, arms, ids: (0..n as u64).collect() }
+}
+
+impl<const K: usize> Trial<K> {
+    fn all(&self) -> Vec<u32> {
+        (0..self.outcome.len() as u32).collect()
+    }
+
+    fn grow<const L: usize>(
+        &self,
+        rows: &[u32],
+        config: &ForestConfig,
+        seed: u64,
+        watch: &dyn Watch,
+    ) -> Result<EffectForest, TreesError> {
+        let task = EffectTask {
+            rows,
+            outcome: &self.outcome,
+            contrasts: std::array::from_fn(|k| &self.contrasts[k][..]),
+            arms: Some(&self.arms),
+            weights: None,
+            clusters: None,
+            row_ids: &self.ids,
+        };
+        grow_effect_forest::<K, L>(&self.x, &task, config, Seed::new(seed), watch)
+    }
+}
+
+fn config(n_trees: usize) -> ForestConfig {
+    ForestConfig { n_trees, ..ForestConfig::default() }
+}
+
+fn check_effects<const K: usize, const L: usize>() {
+    let trial = trial::<K>(4000, 1);
+    let forest = trial.grow::<L>(&trial.all(), &config(100), 1, &Silent).unwrap();
+    let fresh = super::tests::trial::<K>(1000, 2);
+    let predicted = forest.predict(&fresh.x, None, true);
+    for k in 0..K {
+        let truth = |i: usize| if fresh.x.codes[0][i] >= 50 { k as f64 + 1.0 } else { 0.0 };
+        let mse = (0..1000).map(|i| (predicted.effects[k][i] - truth(i)).powi(2)).sum::<f64>() / 1000.0;
+        assert!(mse < 0.05, "contrast {k}: {mse}");
+        let variances = &predicted.variances.as_ref().unwrap()[k];
+        // Away from the step, where there is no bias, 95 % intervals hold the truth.
+        let away: Vec<usize> = (0..1000).filter(|&i| fresh.x.codes[0][i].abs_diff(50) > 10).collect();
+        let covered =
+            away.iter().filter(|&&i| (predicted.effects[k][i] - truth(i)).abs() <= 1.96 * variances[i].sqrt()).count();
+        let share = covered as f64 / away.len() as f64;
+        assert!((0.85..=1.0).contains(&share), "contrast {k}: {share}");
+        assert!(variances.iter().all(|v| (1e-6..0.2).contains(v)));
+    }
+    let gain = forest.feature_gain();
+    assert!(gain[0] > 2.0 * gain[1..].iter().sum::<f64>() / 3.0, "{gain:?}");
+}
+
+#[test]
+fn one_contrast_is_found_with_honest_intervals() {
+    check_effects::<1, 8>();
+}
+
+#[test]
+fn three_contrasts_are_found_at_once() {
+    check_effects::<3, 20>();
+}
+
+#[test]
+fn variances_agree_with_bags_counted_one_by_one() {
+    let trial = trial::<1>(600, 3);
+    let forest = trial.grow::<8>(&trial.all(), &config(20), 1, &Silent).unwrap();
+    let predicted = forest.predict(&trial.x, Some(&[7]), true);
+    let moments = |tree: usize| -> Vec<f64> {
+        let leaf = forest.trees[tree].leaf(|f| trial.x.codes[f][7]) as usize + forest.first_leaf[tree];
+        forest.moments[leaf * 5..][..5].iter().map(|&m| f64::from(m)).collect()
+    };
+    let trees: Vec<Vec<f64>> = (0..20).map(moments).collect();
+    let mean: Vec<f64> = (0..5).map(|m| trees.iter().map(|t| t[m]).sum::<f64>() / 20.0).collect();
+    let [w, y, t, ty, tt] = mean[..] else { panic!() };
+    let theta = (ty * w - y * t) / (tt * w - t * t);
+    let c = (y - theta * t) / w;
+    assert!((predicted.effects[0][0] - theta).abs() < 1e-9);
+    let influence = |m: &[f64]| {
+        let residual = m[1] - c * m[0] - theta * m[2];
+        let score = m[3] - c * m[2] - theta * m[4];
+        (score - t / w * residual) / (tt - t * t / w)
+    };
+    let rho: Vec<f64> = trees.iter().map(|tree| influence(tree)).collect();
+    let between = rho.chunks(2).map(|bag| ((bag[0] + bag[1]) / 2.0).powi(2)).sum::<f64>() / 10.0;
+    let total = rho.iter().map(|rho| rho * rho).sum::<f64>() / 20.0;
+    let expected = debias(between, total - between, 10.0);
+    let found = predicted.variances.unwrap()[0][0];
+    assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+}
+
+#[test]
+fn out_of_bag_answers_use_only_bags_that_never_saw_the_row() {
+    let mut trial = trial::<1>(400, 4);
+    let forest = trial.grow::<8>(&trial.all(), &config(40), 1, &Silent).unwrap();
+    let key = |row: u32| u64::from(row);
+    let before = forest.predict_out_of_bag(&trial.x, &[9], &key, false);
+    let in_bag = forest.predict(&trial.x, Some(&[9]), false);
+    assert_ne!(before.effects, in_bag.effects);
+    // Another outcome of row 9 moves the forest, but not its own out-of-bag answer.
+    trial.outcome[9] += 100.0;
+    let moved = trial.grow::<8>(&trial.all(), &config(40), 1, &Silent).unwrap();
+    assert_eq!(moved.predict_out_of_bag(&trial.x, &[9], &key, false), before);
+    assert_ne!(moved.predict(&trial.x, Some(&[9]), false), in_bag);
+}
+
+#[test]
+fn threads_change_no_byte() {
+    let trial = trial::<1>(3000, 5);
+    let grow = |threads: usize, rows: &[u32]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| trial.grow::<8>(rows, &config(10), 1, &Silent).unwrap())
+    };
+    let one = grow(1, &trial.all());
+    assert_eq!(one, grow(3, &trial.all()));
+    assert!(one.trees.iter().all(|tree| tree.n_leaves() > 5));
+}
+
+#[test]
+fn swapping_arms_flips_the_sign() {
+    let trial = trial::<1>(2000, 6);
+    let swapped = Trial {
+        x: trial.x.clone(),
+        outcome: trial.outcome.clone(),
+        contrasts: [trial.contrasts[0].iter().map(|t| -t).collect()],
+        arms: trial.arms.iter().map(|arm| 1 - arm).collect(),
+        ids: trial.ids.clone(),
+    };
+    let predict = |trial: &Trial<1>| {
+        let forest = trial.grow::<8>(&trial.all(), &config(10), 1, &Silent).unwrap();
+        forest.predict(&trial.x, None, false).effects.remove(0)
+    };
+    let (a, b) = (predict(&trial), predict(&swapped));
+    assert!(a.iter().zip(&b).all(|(a, b)| (a + b).abs() < 1e-9));
+}
+
+#[test]
+fn merged_and_stopped_forests_are_forests() {
+    struct After(AtomicU64);
+    impl Watch for After {
+        fn progress(&self, _: &str, done: u64, _: u64) {
+            self.0.store(done, Ordering::Relaxed);
+        }
+        fn should_stop(&self) -> bool {
+            self.0.load(Ordering::Relaxed) >= 4
+        }
+    }
+    let trial = trial::<1>(800, 7);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let whole = trial.grow::<8>(&trial.all(), &config(12), 1, &Silent).unwrap();
+    let stopped = pool.install(|| trial.grow::<8>(&trial.all(), &config(12), 1, &After(AtomicU64::new(0)))).unwrap();
+    assert_eq!(stopped.n_trees(), 4);
+    assert_eq!(stopped.trees(), &whole.trees()[..4]);
+    let other = trial.grow::<8>(&trial.all(), &config(8), 2, &Silent).unwrap();
+    let merged = stopped.clone().merge(other.clone()).unwrap();
+    assert_eq!((merged.n_trees(), merged.n_bags()), (12, 6));
+    // Averages of moments: the merged forest answers between its parts, and out of bag too.
+    let at = |forest: &EffectForest| forest.predict(&trial.x, Some(&[3]), true);
+    assert_ne!(at(&merged), at(&stopped));
+    let back = EffectForest::from_arrays(&merged.to_arrays()).unwrap();
+    assert_eq!(back, merged);
+    let singles = ForestConfig { trees_per_bag: 1, ..config(4) };
+    let singles = trial.grow::<8>(&trial.all(), &singles, 3, &Silent).unwrap();
+    assert!(at(&singles).variances.is_none());
+    assert!(matches!(merged.merge(singles), Err(TreesError::BadSetting { key: "sample_fraction", .. })));
+}
+
+#[test]
+fn clusters_are_seen_whole_or_not_at_all() {
+    let trial = trial::<1>(1000, 8);
+    let clusters: Vec<u32> = (0..1000).map(|i| i / 25).collect();
+    let rows = trial.all();
+    let task = EffectTask {
+        rows: &rows,
+        outcome: &trial.outcome,
+        contrasts: [&trial.contrasts[0]],
+        arms: Some(&trial.arms),
+        weights: None,
+        clusters: Some(&clusters),
+        row_ids: &trial.ids,
+    };
+    let forest = grow_effect_forest::<1, 8>(&trial.x, &task, &config(20), Seed::new(1), &Silent).unwrap();
+    let out = forest.predict_out_of_bag(&trial.x, &rows, &|row| task.key(row), false);
+    assert!(out.effects[0].iter().all(|effect| effect.is_finite()));
+}
+
+#[test]
+fn hostile_forests_are_refused() {
+    let trial = trial::<1>(300, 9);
+    let forest = trial.grow::<8>(&trial.all(), &config(4), 1, &Silent).unwrap();
+    let broken = |change: &dyn Fn(&mut ForestArrays)| {
+        let mut arrays = forest.to_arrays();
+        change(&mut arrays);
+        EffectForest::from_arrays(&arrays).is_err()
+    };
+    assert!(!broken(&|_| ()));
+    assert!(broken(&|a| a.n_contrasts = 2));
+    assert!(broken(&|a| a.n_contrasts = 0));
+    assert!(broken(&|a| a.n_contrasts = usize::MAX));
+    assert!(broken(&|a| a.moments.truncate(3)));
+    assert!(broken(&|a| a.moments[0] = f32::NAN));
+    assert!(broken(&|a| a.bag_seeds.push(1)));
+    assert!(broken(&|a| a.bags.trees_per_bag = 0));
+    assert!(broken(&|a| a.bags.fraction = f64::NAN));
+    assert!(broken(&|a| a.trees.left[0] = 0));
+    assert!(broken(&|a| a.n_features = 0));
+}
+
+#[test]
+fn a_row_without_treatment_variation_is_no_number() {
+    let mut trial = trial::<1>(200, 10);
+    trial.contrasts[0].fill(0.5);
+    let forest = trial.grow::<8>(&trial.all(), &config(4), 1, &Silent).unwrap();
+    assert!(forest.predict(&trial.x, Some(&[0]), true).effects[0][0].is_nan());
+}
