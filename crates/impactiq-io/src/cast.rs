@@ -173,7 +173,7 @@ pub(crate) fn cast_array(array: &ArrayRef, to: RawType) -> Option<Built> {
         })),
         DataType::Float32 => build(&mut cells(array.as_primitive::<Float32Type>(), Cell::Float32)),
         DataType::Float64 => build(&mut cells(array.as_primitive::<Float64Type>(), Cell::Float64)),
-        DataType::Utf8 => build(&mut texts(array, Cell::String)),
+        DataType::Utf8 => build(&mut texts(array, |text| Cell::String(text))),
         DataType::Date32 => build(&mut cells(array.as_primitive::<Date32Type>(), Cell::Date)),
         DataType::Timestamp(unit, _) => build_from_moments(array, *unit, &build),
         DataType::Decimal128(_, scale) => build(&mut decimals(array, *scale)),
@@ -181,7 +181,7 @@ pub(crate) fn cast_array(array: &ArrayRef, to: RawType) -> Option<Built> {
             return cast_array(&plain(&DataType::Decimal128(38, *scale))?, to);
         }
         // 256-bit decimals go through their text, which rounds once.
-        DataType::Decimal256(..) => build(&mut texts(&plain(&DataType::Utf8)?, Cell::Text)),
+        DataType::Decimal256(..) => build(&mut texts(&plain(&DataType::Utf8)?, |text| Cell::Text(text))),
         DataType::Dictionary(_, values) => return cast_array(&plain(values)?, to),
         DataType::RunEndEncoded(_, values) => return cast_array(&plain(values.data_type())?, to),
         DataType::LargeUtf8 | DataType::Utf8View => return cast_array(&plain(&DataType::Utf8)?, to),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use impactiq_data::{Column, DataError, MISSING_LEVEL, RawType, Schema, Table, Watch};
+use impactiq_data::{Column, DataError, MISSING_LEVEL, Schema, Table, Watch};
 use rayon::prelude::*;
 
 use crate::cast::{column_of, float_at, infinite_rows};
