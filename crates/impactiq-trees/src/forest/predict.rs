@@ -12,6 +12,10 @@ use rayon::prelude::*;
 use crate::criterion::effect::{EffectStats, Regression};
 use crate::forest::model::{EffectForest, n_moments};
 use crate::tree::Tree;
+use crate::tree::walk::Walker;
+
+/// Below this many rows laying trees out for walking costs more than it saves.
+const WALKER_ROWS: usize = 256;
 
 /// Rows answered together: their codes and sums stay in the first- and second-level cache while
 /// the trees pass by.
@@ -65,8 +69,11 @@ impl EffectForest {
         assert_eq!(x.n_features(), self.n_features, "features of the forest");
         let variances = variances && self.bags.trees_per_bag > 1;
         let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
+        let worth_it = rows.len() >= WALKER_ROWS;
+        let walkers: Vec<Option<Walker>> =
+            self.trees.par_iter().map(|tree| Walker::new(tree).filter(|_| worth_it)).collect();
         let block = |rows: &[u32]| -> Vec<f64> {
-            let ask = Ask { forest: self, columns: &columns, rows, key, variances };
+            let ask = Ask { forest: self, walkers: &walkers, columns: &columns, rows, key, variances };
             match self.n_contrasts {
                 1 => ask.answer::<1, 5, 8>(),
                 2 => ask.answer::<2, 9, 12>(),
@@ -88,6 +95,7 @@ impl EffectForest {
 /// One block of rows.
 struct Ask<'a> {
     forest: &'a EffectForest,
+    walkers: &'a [Option<Walker>],
     columns: &'a [&'a [u8]],
     rows: &'a [u32],
     key: Option<RowKey<'a>>,
@@ -164,10 +172,18 @@ impl Ask<'_> {
             let first = self.forest.first_leaf[tree];
             let shape: &Tree = &self.forest.trees[tree];
             let leaves = &self.forest.moments[first * M..][..shape.n_leaves() * M];
-            for (&i, mean) in asking.iter().zip(&mut means) {
-                let i = i as usize;
-                let row = &codes[i * p..][..p];
-                let leaf = shape.leaf(|f| row[f]) as usize;
+            let mut at = [0u32; BLOCK_ROWS];
+            match &self.walkers[tree] {
+                Some(walker) => walker.leaves(codes, p, asking, &mut at[..asking.len()]),
+                None => {
+                    for (at, &i) in at.iter_mut().zip(asking) {
+                        let row = &codes[i as usize * p..][..p];
+                        *at = shape.leaf(|f| row[f]);
+                    }
+                }
+            }
+            for ((&i, leaf), mean) in asking.iter().zip(at).zip(&mut means) {
+                let (i, leaf) = (i as usize, leaf as usize);
                 let moments: [f64; M] = std::array::from_fn(|m| f64::from(leaves[leaf * M + m]));
                 (0..M).for_each(|m| mean[m] += moments[m]);
                 if self.variances {

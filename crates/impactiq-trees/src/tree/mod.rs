@@ -8,6 +8,7 @@
 pub mod arrays;
 mod prune;
 pub mod route;
+pub mod walk;
 
 use crate::error::TreesError;
 use crate::split::Rule;
@@ -27,7 +28,7 @@ pub struct Node {
     pub feature: u32,
     /// Left child, or the number of the leaf.
     pub left: u32,
-    /// Right child (0 for a leaf).
+    /// Right child, always next to the left one (0 for a leaf).
     pub right: u32,
     /// Number of the set among the tree's sets (0 without one).
     pub set: u32,
@@ -69,8 +70,8 @@ impl Tree {
     ///
     /// # Errors
     /// [`TreesError::BadArrays`] unless: there is a node and a gain per node; features are
-    /// below `n_features`; children come after their parent and every node but the first
-    /// is a child exactly once; sets exist; leaves are numbered in order; gains are finite.
+    /// below `n_features`; children come side by side after their parent and every node but
+    /// the first is a child exactly once; sets exist; leaves are numbered in order; gains are finite.
     pub fn from_nodes(
         nodes: Vec<Node>,
         sets: Vec<[u64; 4]>,
@@ -105,6 +106,9 @@ impl Tree {
             }
             if node.flags & IS_SET != 0 && node.set as usize >= sets.len() {
                 return Err(bad("a split uses a set that does not exist", i));
+            }
+            if node.right.checked_sub(1) != Some(node.left) {
+                return Err(bad("a node's children do not stand side by side", i));
             }
             for child in [node.left as usize, node.right as usize] {
                 if child <= i || child >= nodes.len() {
@@ -268,9 +272,11 @@ mod tests {
             TreesError::BadArrays { problem, .. } => problem,
             other => panic!("{other}"),
         };
-        assert_eq!(problem(&|n| n[1].left = 0), "a child does not come after its parent");
-        assert_eq!(problem(&|n| n[1].right = 3), "a node has two parents");
-        assert_eq!(problem(&|n| n[1].right = 99), "a child does not come after its parent");
+        let children = |n: &mut Vec<Node>, at: usize, left: u32| (n[at].left, n[at].right) = (left, left + 1);
+        assert_eq!(problem(&|n| children(n, 1, 0)), "a child does not come after its parent");
+        assert_eq!(problem(&|n| children(n, 1, 2)), "a node has two parents");
+        assert_eq!(problem(&|n| children(n, 1, 99)), "a child does not come after its parent");
+        assert_eq!(problem(&|n| n[1].right = 3), "a node's children do not stand side by side");
         assert_eq!(problem(&|n| n[1].set = 1), "a split uses a set that does not exist");
         assert_eq!(problem(&|n| n[0].feature = 2), "a split is on a feature that does not exist");
         assert_eq!(problem(&|n| n[4].left = 7), "leaves are not numbered in order");

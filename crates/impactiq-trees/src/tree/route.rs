@@ -3,13 +3,14 @@
 //! Trees of at most 64 leaves are answered by bit vectors, a relative of QuickScorer
 //! (Lucchese and others 2015): a feature's code rules out the leaves on the other side of
 //! every split on that feature, so the leaf is what is left after one table look-up and
-//! one AND per feature used. No branches, and columns are read as they are. Larger trees, and
-//! calls too small to pay for tables, walk. Both read blocks of rows that stay in the
+//! one AND per feature used. No branches, and columns are read as they are. Larger trees
+//! walk rows in step ([`crate::tree::walk`]), calls too small to pay for either row by row. All read blocks of rows that stay in the
 //! cache and add trees in order, so every row's sum is the same on any number of threads.
 
 use impactiq_data::BinColumns;
 use rayon::prelude::*;
 
+use crate::tree::walk::Walker;
 use crate::tree::{Leaves, Tree};
 
 /// Rows routed together.
@@ -90,6 +91,25 @@ impl Block<'_> {
     }
 }
 
+/// How a tree is routed.
+enum Route {
+    Tables(LeafTables),
+    Walker(Walker),
+    Plain,
+}
+
+impl Route {
+    fn new(tree: &Tree, n_rows: usize) -> Self {
+        if n_rows < TABLE_ROWS {
+            return Route::Plain;
+        }
+        match LeafTables::new(tree) {
+            Some(tables) => Route::Tables(tables),
+            None => Walker::new(tree).map_or(Route::Plain, Route::Walker),
+        }
+    }
+}
+
 /// Adds to `out`, for every row (all of them, or those at `rows`), the value of its leaf
 /// in every tree.
 ///
@@ -104,46 +124,73 @@ pub fn add_leaf_values(
 ) {
     assert_eq!(out.len(), rows.map_or(x.n_rows(), <[u32]>::len), "one output per row");
     let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
-    let tables: Vec<Option<LeafTables>> = if out.len() < TABLE_ROWS {
-        trees.iter().map(|_| None).collect()
-    } else {
-        trees.iter().map(LeafTables::new).collect()
-    };
+    let routes: Vec<Route> = trees.iter().map(|tree| Route::new(tree, out.len())).collect();
+    let any_walker = routes.iter().any(|route| matches!(route, Route::Walker(_)));
     out.par_chunks_mut(BLOCK_ROWS).enumerate().for_each(|(i, out)| {
         let first = i * BLOCK_ROWS;
-        let block = match rows {
+        let rows = match rows {
             None => Block::Run(first),
             Some(rows) => Block::Rows(&rows[first..first + out.len()]),
         };
+        let mut codes = Vec::new();
+        if any_walker {
+            codes = row_major(&columns, &rows, out.len());
+        }
+        let block = Routed { columns: &columns, rows, codes };
         let mut masks = [0u64; BLOCK_ROWS];
-        for ((tree, values), tables) in trees.iter().zip(values).zip(&tables) {
-            add_tree((tree, tables.as_ref()), values, &columns, &block, (out, &mut masks));
+        let mut leaves = [0u32; BLOCK_ROWS];
+        for ((tree, values), route) in trees.iter().zip(values).zip(&routes) {
+            match route {
+                Route::Tables(tables) => block.by_tables(tables, values, &mut masks[..out.len()], out),
+                Route::Walker(walker) => block.by_walker(walker, values, &mut leaves[..out.len()], out),
+                Route::Plain => block.plain(tree, values, out),
+            }
         }
     });
 }
 
-fn add_tree(
-    (tree, tables): (&Tree, Option<&LeafTables>),
-    values: &Leaves<f64>,
-    columns: &[&[u8]],
-    block: &Block<'_>,
-    (out, masks): (&mut [f64], &mut [u64; BLOCK_ROWS]),
-) {
-    match tables {
-        Some(tables) => {
-            let masks = &mut masks[..out.len()];
-            tables.route(tree.n_leaves(), columns, block, masks);
-            let mut of_bit = [0.0; 64];
-            of_bit[..values.0.len()].copy_from_slice(&values.0);
-            for (out, mask) in out.iter_mut().zip(masks) {
-                *out += of_bit[mask.trailing_zeros() as usize & 63];
-            }
+/// A block's codes, p bytes a row.
+fn row_major(columns: &[&[u8]], rows: &Block<'_>, n: usize) -> Vec<u8> {
+    let p = columns.len();
+    let mut codes = vec![0; n * p];
+    for (f, column) in columns.iter().enumerate() {
+        for (i, out) in codes[f..].iter_mut().step_by(p).enumerate() {
+            *out = column[rows.row(i)];
         }
-        None => {
-            for (i, out) in out.iter_mut().enumerate() {
-                let row = block.row(i);
-                *out += *values.get(tree.leaf(|feature| columns[feature][row]));
-            }
+    }
+    codes
+}
+
+/// A block of rows being routed.
+struct Routed<'a> {
+    columns: &'a [&'a [u8]],
+    rows: Block<'a>,
+    /// Row-major codes, where a walker needs them.
+    codes: Vec<u8>,
+}
+
+impl Routed<'_> {
+    fn by_tables(&self, tables: &LeafTables, values: &Leaves<f64>, masks: &mut [u64], out: &mut [f64]) {
+        tables.route(values.0.len(), self.columns, &self.rows, masks);
+        let mut of_bit = [0.0; 64];
+        of_bit[..values.0.len()].copy_from_slice(&values.0);
+        for (out, mask) in out.iter_mut().zip(masks) {
+            *out += of_bit[mask.trailing_zeros() as usize & 63];
+        }
+    }
+
+    fn by_walker(&self, walker: &Walker, values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
+        let rows: [u32; BLOCK_ROWS] = std::array::from_fn(|row| row as u32);
+        walker.leaves(&self.codes, self.columns.len(), &rows[..out.len()], leaves);
+        for (out, leaf) in out.iter_mut().zip(leaves) {
+            *out += *values.get(*leaf);
+        }
+    }
+
+    fn plain(&self, tree: &Tree, values: &Leaves<f64>, out: &mut [f64]) {
+        for (i, out) in out.iter_mut().enumerate() {
+            let row = self.rows.row(i);
+            *out += *values.get(tree.leaf(|feature| self.columns[feature][row]));
         }
     }
 }
