@@ -85,7 +85,7 @@ impl CodeMatrix {
         self.codes.par_chunks_mut(BLOCK_ROWS * p).zip(positions.par_chunks(BLOCK_ROWS)).for_each(
             |(block, positions)| {
                 for (out, &position) in block.chunks_exact_mut(p).zip(positions) {
-                    out.copy_from_slice(from.row(position as usize));
+                    copy_codes(out, from.row(position as usize));
                 }
             },
         );
@@ -124,6 +124,19 @@ impl CodeMatrix {
     #[inline(always)]
     pub fn row(&self, row: usize) -> &[u8] {
         &self.codes[row * self.n_features..][..self.n_features]
+    }
+}
+
+/// Copies a row. In steps of four and one: a call to the library's copy would cost more than
+/// the dozen bytes of a typical row.
+#[inline(always)]
+fn copy_codes(out: &mut [u8], row: &[u8]) {
+    let (mut words, mut from) = (out.chunks_exact_mut(4), row.chunks_exact(4));
+    for (out, word) in (&mut words).zip(&mut from) {
+        out.copy_from_slice(word);
+    }
+    for (out, code) in words.into_remainder().iter_mut().zip(from.remainder()) {
+        *out = *code;
     }
 }
 

@@ -12,14 +12,14 @@ use rayon::prelude::*;
 use crate::criterion::effect::{EffectStats, Regression};
 use crate::forest::model::{EffectForest, n_moments};
 use crate::tree::Tree;
-use crate::tree::walk::Walker;
+use crate::tree::walk::{CodeBlock, Walker};
 
 /// Below this many rows laying trees out for walking costs more than it saves.
 const WALKER_ROWS: usize = 256;
 
 /// Rows answered together: their codes and sums stay in the first- and second-level cache while
 /// the trees pass by.
-const BLOCK_ROWS: usize = 128;
+const BLOCK_ROWS: usize = 512;
 
 /// Effects by contrast and row; NaN where no tree can answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +71,7 @@ impl EffectForest {
         let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
         let worth_it = rows.len() >= WALKER_ROWS;
         let walkers: Vec<Option<Walker>> =
-            self.trees.par_iter().map(|tree| Walker::new(tree).filter(|_| worth_it)).collect();
+            self.trees.par_iter().map(|tree| worth_it.then(|| Walker::new(tree)).flatten()).collect();
         let block = |rows: &[u32]| -> Vec<f64> {
             let ask = Ask { forest: self, walkers: &walkers, columns: &columns, rows, key, variances };
             match self.n_contrasts {
@@ -141,13 +141,7 @@ fn quadratic<const M: usize>(s: &[[f64; M]; M], a: &[f64; M]) -> f64 {
 impl Ask<'_> {
     fn answer<const K: usize, const M: usize, const L: usize>(&self) -> Vec<f64> {
         const { assert!(n_moments(K) == M) };
-        let p = self.columns.len();
-        let mut codes = vec![0u8; self.rows.len() * p];
-        for (f, column) in self.columns.iter().enumerate() {
-            for (out, &row) in codes[f..].iter_mut().step_by(p).zip(self.rows) {
-                *out = column[row as usize];
-            }
-        }
+        let codes = CodeBlock::new(self.columns, self.rows.iter().map(|&row| row as usize));
         let keys: Option<Vec<u64>> = self.key.map(|key| self.rows.iter().map(|&row| key(row)).collect());
         let mut sums = vec![Sums::<M>::ZERO; self.rows.len()];
         let mut asking = Vec::with_capacity(self.rows.len());
@@ -158,27 +152,26 @@ impl Ask<'_> {
                 None => true,
                 Some(keys) => !self.forest.bags.holds(seed, keys[i as usize]),
             }));
-            self.bag::<M>(bag, &codes, &asking, &mut sums);
+            self.bag::<M>(bag, codes.as_ref(), &asking, &mut sums);
         }
         sums.iter().flat_map(|sums| self.solve::<K, M, L>(sums)).collect()
     }
 
     /// Adds the trees of a bag to the rows of the block that ask it.
-    fn bag<const M: usize>(&self, bag: usize, codes: &[u8], asking: &[u32], sums: &mut [Sums<M>]) {
+    fn bag<const M: usize>(&self, bag: usize, codes: Option<&CodeBlock>, asking: &[u32], sums: &mut [Sums<M>]) {
         let n_trees = self.forest.bags.trees_per_bag;
-        let p = self.columns.len();
         let mut means = [[0.0; M]; BLOCK_ROWS];
         for tree in bag * n_trees..(bag + 1) * n_trees {
             let first = self.forest.first_leaf[tree];
             let shape: &Tree = &self.forest.trees[tree];
             let leaves = &self.forest.moments[first * M..][..shape.n_leaves() * M];
             let mut at = [0u32; BLOCK_ROWS];
-            match &self.walkers[tree] {
-                Some(walker) => walker.leaves(codes, p, asking, &mut at[..asking.len()]),
-                None => {
+            match (&self.walkers[tree], codes) {
+                (Some(walker), Some(codes)) => walker.leaves(codes, asking, &mut at[..asking.len()]),
+                _ => {
                     for (at, &i) in at.iter_mut().zip(asking) {
-                        let row = &codes[i as usize * p..][..p];
-                        *at = shape.leaf(|f| row[f]);
+                        let row = self.rows[i as usize] as usize;
+                        *at = shape.leaf(|f| self.columns[f][row]);
                     }
                 }
             }

@@ -10,7 +10,7 @@
 use impactiq_data::BinColumns;
 use rayon::prelude::*;
 
-use crate::tree::walk::Walker;
+use crate::tree::walk::{CodeBlock, Walker};
 use crate::tree::{Leaves, Tree};
 
 /// Rows routed together.
@@ -132,33 +132,18 @@ pub fn add_leaf_values(
             None => Block::Run(first),
             Some(rows) => Block::Rows(&rows[first..first + out.len()]),
         };
-        let mut codes = Vec::new();
-        if any_walker {
-            codes = row_major(&columns, &rows, out.len());
-        }
+        let codes = any_walker.then(|| CodeBlock::new(&columns, (0..out.len()).map(|i| rows.row(i)))).flatten();
         let block = Routed { columns: &columns, rows, codes };
         let mut masks = [0u64; BLOCK_ROWS];
         let mut leaves = [0u32; BLOCK_ROWS];
         for ((tree, values), route) in trees.iter().zip(values).zip(&routes) {
             match route {
                 Route::Tables(tables) => block.by_tables(tables, values, &mut masks[..out.len()], out),
-                Route::Walker(walker) => block.by_walker(walker, values, &mut leaves[..out.len()], out),
+                Route::Walker(walker) => block.by_walker((tree, walker), values, &mut leaves[..out.len()], out),
                 Route::Plain => block.plain(tree, values, out),
             }
         }
     });
-}
-
-/// A block's codes, p bytes a row.
-fn row_major(columns: &[&[u8]], rows: &Block<'_>, n: usize) -> Vec<u8> {
-    let p = columns.len();
-    let mut codes = vec![0; n * p];
-    for (f, column) in columns.iter().enumerate() {
-        for (i, out) in codes[f..].iter_mut().step_by(p).enumerate() {
-            *out = column[rows.row(i)];
-        }
-    }
-    codes
 }
 
 /// A block of rows being routed.
@@ -166,7 +151,7 @@ struct Routed<'a> {
     columns: &'a [&'a [u8]],
     rows: Block<'a>,
     /// Row-major codes, where a walker needs them.
-    codes: Vec<u8>,
+    codes: Option<CodeBlock>,
 }
 
 impl Routed<'_> {
@@ -179,9 +164,10 @@ impl Routed<'_> {
         }
     }
 
-    fn by_walker(&self, walker: &Walker, values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
+    fn by_walker(&self, (tree, walker): (&Tree, &Walker), values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
+        let Some(codes) = &self.codes else { return self.plain(tree, values, out) };
         let rows: [u32; BLOCK_ROWS] = std::array::from_fn(|row| row as u32);
-        walker.leaves(&self.codes, self.columns.len(), &rows[..out.len()], leaves);
+        walker.leaves(codes, &rows[..out.len()], leaves);
         for (out, leaf) in out.iter_mut().zip(leaves) {
             *out += *values.get(*leaf);
         }

@@ -38,7 +38,7 @@ pub struct Walker {
 }
 
 impl Walker {
-    /// Lays a tree out; `None` when it splits on a feature beyond 65,535.
+    /// Lays a tree out; `None` when it splits on a feature beyond the 256th.
     pub fn new(tree: &Tree) -> Option<Self> {
         let mut walker = Walker { steps: Vec::new(), leaf_of: Vec::new(), sets: Vec::new() };
         let any_set = !tree.sets().is_empty();
@@ -46,7 +46,7 @@ impl Walker {
             let (step, leaf, set) = if node.is_leaf() {
                 (Step { child: i as u32, feature: 0, shift: 0, limit: u8::MAX }, node.left, None)
             } else {
-                let feature = u16::try_from(node.feature).ok()?;
+                let feature = u16::try_from(node.feature).ok().filter(|&feature| feature < 256)?;
                 let rule = tree.rule(node);
                 let (shift, limit, set) = match rule {
                     Rule::AtMost { code, missing_left: false } => (0, code.min(MISSING_CODE - 1), None),
@@ -64,16 +64,24 @@ impl Walker {
         Some(walker)
     }
 
-    /// The leaf of each of the `rows`, numbers into `codes` (p bytes a row, row after row).
-    pub fn leaves(&self, codes: &[u8], p: usize, rows: &[u32], out: &mut [u32]) {
+    /// The leaf of each of the `rows`, numbers into the block.
+    pub fn leaves(&self, block: &CodeBlock, rows: &[u32], out: &mut [u32]) {
+        match block {
+            CodeBlock::Narrow(codes) => self.walk(codes, rows, out),
+            CodeBlock::Middle(codes) => self.walk(codes, rows, out),
+            CodeBlock::Wide(codes) => self.walk(codes, rows, out),
+        }
+    }
+
+    fn walk<const P: usize>(&self, codes: &[[u8; P]], rows: &[u32], out: &mut [u32]) {
         for (rows, out) in rows.chunks(LANES).zip(out.chunks_mut(LANES)) {
             // A short last group walks its last row several times.
-            let start: [usize; LANES] = std::array::from_fn(|lane| rows[lane.min(rows.len() - 1)] as usize * p);
+            let lanes: [&[u8; P]; LANES] = std::array::from_fn(|lane| &codes[rows[lane.min(rows.len() - 1)] as usize]);
             let mut at = [0u32; LANES];
             loop {
                 let before = at;
                 for _ in 0..STRIDE {
-                    self.step(codes, &start, &mut at);
+                    self.step(&lanes, &mut at);
                 }
                 if at == before {
                     break;
@@ -86,11 +94,11 @@ impl Walker {
     }
 
     #[inline(always)]
-    fn step(&self, codes: &[u8], start: &[usize; LANES], at: &mut [u32; LANES]) {
+    fn step<const P: usize>(&self, lanes: &[&[u8; P]; LANES], at: &mut [u32; LANES]) {
         if self.sets.is_empty() {
             for lane in 0..LANES {
                 let step = self.steps[at[lane] as usize];
-                let code = codes[start[lane] + usize::from(step.feature)];
+                let code = lanes[lane][usize::from(step.feature) & (P - 1)];
                 at[lane] = step.child + u32::from(code.wrapping_add(step.shift) > step.limit);
             }
             return;
@@ -98,7 +106,7 @@ impl Walker {
         for lane in 0..LANES {
             let node = at[lane] as usize;
             let step = self.steps[node];
-            let code = codes[start[lane] + usize::from(step.feature)];
+            let code = lanes[lane][usize::from(step.feature) & (P - 1)];
             let right = match &self.sets[node] {
                 Some(table) => !table[code as usize],
                 None => code.wrapping_add(step.shift) > step.limit,
@@ -106,4 +114,37 @@ impl Walker {
             at[lane] = step.child + u32::from(right);
         }
     }
+}
+
+/// The codes of some rows, padded to a power of two per row so that a code is read
+/// without a bounds check.
+pub enum CodeBlock {
+    /// Up to 16 features.
+    Narrow(Vec<[u8; 16]>),
+    /// Up to 64 features.
+    Middle(Vec<[u8; 64]>),
+    /// Up to 256 features.
+    Wide(Vec<[u8; 256]>),
+}
+
+impl CodeBlock {
+    /// Copies the codes of rows out of columns; `None` beyond 256 features.
+    pub fn new(columns: &[&[u8]], rows: impl ExactSizeIterator<Item = usize> + Clone) -> Option<Self> {
+        Some(match columns.len() {
+            0..=16 => CodeBlock::Narrow(gather(columns, rows)),
+            17..=64 => CodeBlock::Middle(gather(columns, rows)),
+            65..=256 => CodeBlock::Wide(gather(columns, rows)),
+            _ => return None,
+        })
+    }
+}
+
+fn gather<const P: usize>(columns: &[&[u8]], rows: impl ExactSizeIterator<Item = usize> + Clone) -> Vec<[u8; P]> {
+    let mut codes = vec![[0; P]; rows.len()];
+    for (f, column) in columns.iter().enumerate() {
+        for (out, row) in codes.iter_mut().zip(rows.clone()) {
+            out[f] = column[row];
+        }
+    }
+    codes
 }
