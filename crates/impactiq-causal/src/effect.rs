@@ -114,43 +114,55 @@ pub(crate) fn design_weights(data: &Dataset) -> Option<Cow<'_, [f64]>> {
 
 /// All average effects of a data set: per outcome, per arm but the control.
 pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> {
-    let covariates = Covariates::of(data);
-    let design = design_weights(data);
-    let n_arms = data.treatment.arms.len();
-    let mut all = Vec::with_capacity(data.outcomes.len() * (n_arms - 1));
-    for outcome in 0..data.outcomes.len() {
-        let means = &nuisances.means[outcome];
+    let shared = Shared { data, covariates: Covariates::of(data), design: design_weights(data) };
+    let mut all = Vec::with_capacity(data.outcomes.len() * data.treatment.arms.n_contrasts());
+    for (outcome, means) in nuisances.means.iter().enumerate() {
         let control = mean_scores(data, outcome, 0, &means[0], &nuisances.propensity[0]);
-        for arm in 1..n_arms {
-            let treated = mean_scores(data, outcome, arm, &means[arm], &nuisances.propensity[arm]);
-            let sample = Sample {
-                outcome: &data.outcomes[outcome].values,
-                arm: &data.treatment.codes,
-                contrast: arm as u8,
-                weights: design.as_deref(),
-                clusters: data.clusters.as_deref(),
-            };
-            let n_treated = (0..data.n_rows())
-                .filter(|&row| usize::from(data.treatment.codes[row]) == arm)
-                .map(|row| data.weights.as_ref().map_or(1.0, |w| w[row]))
-                .sum();
-            let lift = score_lift(&treated, &control, data.weights.as_deref(), data.clusters.as_deref(), n_treated);
-            all.push(ContrastAverages {
-                outcome: data.outcomes[outcome].name.clone(),
-                arm: data.treatment.arms.labels()[arm].clone(),
-                ate: lift.ate.clone(),
-                estimators: Estimators {
-                    difference_in_means: difference_in_means(&sample),
-                    lin: lin(&sample, &covariates.slices()),
-                    aipw: lift.ate,
-                },
-                relative_lift: lift.relative,
-                relative_lift_method: lift.relative_method,
-                incremental: lift.incremental,
-                control_mean: lift.control_mean,
-                treated_mean: lift.treated_mean,
-            });
+        for (arm, (mean, p)) in means.iter().zip(&nuisances.propensity).enumerate().skip(1) {
+            let treated = mean_scores(data, outcome, arm, mean, p);
+            all.push(shared.contrast(outcome, arm, &treated, &control));
         }
     }
     all
+}
+
+/// What all contrasts of a data set have in common.
+struct Shared<'a> {
+    data: &'a Dataset,
+    covariates: Covariates<'a>,
+    design: Option<Cow<'a, [f64]>>,
+}
+
+impl Shared<'_> {
+    /// One contrast, from the scores of the arm's and of the control's mean.
+    fn contrast(&self, outcome: usize, arm: usize, treated: &[f64], control: &[f64]) -> ContrastAverages {
+        let data = self.data;
+        let (weights, clusters) = (data.weights.as_deref(), data.clusters.as_deref());
+        let codes = &data.treatment.codes;
+        let sample = Sample {
+            outcome: &data.outcomes[outcome].values,
+            arm: codes,
+            contrast: arm as u8,
+            weights: self.design.as_deref(),
+            clusters,
+        };
+        let in_arm = (0..data.n_rows()).filter(|&row| usize::from(codes[row]) == arm);
+        let n_treated = in_arm.map(|row| weights.map_or(1.0, |w| w[row])).sum();
+        let lift = score_lift(treated, control, weights, clusters, n_treated);
+        ContrastAverages {
+            outcome: data.outcomes[outcome].name.clone(),
+            arm: data.treatment.arms.labels()[arm].clone(),
+            ate: lift.ate.clone(),
+            estimators: Estimators {
+                difference_in_means: difference_in_means(&sample),
+                lin: lin(&sample, &self.covariates.slices()),
+                aipw: lift.ate,
+            },
+            relative_lift: lift.relative,
+            relative_lift_method: lift.relative_method,
+            incremental: lift.incremental,
+            control_mean: lift.control_mean,
+            treated_mean: lift.treated_mean,
+        }
+    }
 }

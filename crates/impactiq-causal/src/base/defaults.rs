@@ -17,8 +17,10 @@ const REFIT_ROWS: usize = 2_000_000;
 pub enum Place {
     /// A nuisance: its errors are averaged out, so it may be light.
     Nuisance,
-    /// A learner of effects: a difference of two models, where noise does not cancel.
-    Effect,
+    /// One arm's outcome in a T-learner: the errors of two such models add up in an effect.
+    OneArm,
+    /// The outcome with the arm among the features: splits on the arm must not be rare.
+    AllArms,
 }
 
 /// What is known of a target before anything is fitted.
@@ -38,7 +40,7 @@ impl BaseSettings {
         match kind {
             BaseKind::Boosted => BaseLearner::Boosted {
                 config: self.boosted(place, target),
-                refit: place == Place::Effect && target.n_rows <= REFIT_ROWS,
+                refit: place != Place::Nuisance && target.n_rows <= REFIT_ROWS,
             },
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
             BaseKind::Ridge => BaseLearner::Ridge { penalty: self.penalty.unwrap_or(1.0) },
@@ -57,8 +59,9 @@ impl BaseSettings {
 
     fn boosted(&self, place: Place, target: Target) -> BoostConfig {
         let (n_trees, learning_rate, n_leaves, l2, feature_fraction) = match place {
-            Place::Nuisance => (100, 0.1, 15, 1.0, 1.0),
-            Place::Effect => (300, 0.05, 4, 100.0, 0.5),
+            Place::Nuisance => (100, 0.1, 8, 1.0, 1.0),
+            Place::OneArm => (300, 0.05, 4, 100.0, 0.5),
+            Place::AllArms => (300, 0.05, 8, 10.0, 1.0),
         };
         let stopping = EarlyStopping { fraction: 0.2, patience: 20 };
         let defaults = BoostConfig::default();
@@ -85,7 +88,7 @@ fn min_leaf_rows(place: Place, target: Target) -> u32 {
     };
     let events = match place {
         Place::Nuisance => 20.0,
-        Place::Effect => 50.0,
+        Place::OneArm | Place::AllArms => 50.0,
     };
     let most = (target.n_rows as f64 / 50.0).max(5.0);
     (events / rare).min(most).max(5.0).round() as u32

@@ -7,6 +7,7 @@
 //! data cannot tell which, so both are named. The statistics live in metrics.
 
 use impactiq_data::{Assignment, ColumnView, Dataset};
+use impactiq_metrics::estimate::two_sided_p;
 use impactiq_metrics::experiment::{Arms, Covariate, GUARD_P, GUARD_SMD, Part, imbalance, joint_balance};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,7 @@ pub fn balance(data: &Dataset) -> Result<Vec<BalanceRow>, CausalError> {
     let weights = design_weights(data);
     let labels = data.treatment.arms.labels();
     let columns = data.raw.columns();
+    let counts = data.treatment.counts();
     let n_tests = columns.len() * (labels.len() - 1);
     let pairs: Vec<(usize, usize)> = (0..columns.len()).flat_map(|c| (1..labels.len()).map(move |a| (c, a))).collect();
     pairs
@@ -73,13 +75,17 @@ pub fn balance(data: &Dataset) -> Result<Vec<BalanceRow>, CausalError> {
                 (Part::Level(code), ColumnView::Category { levels, .. }) => levels[code as usize].clone(),
                 (Part::Level(code), ColumnView::Number(_)) => code.to_string(),
             };
+            // Robust errors fail where an arm is small and a feature rare: an arm without a single
+            // 1 has no spread at all. One spread for both arms keeps such accidents likely.
+            let size = 1.0 / counts[arm] as f64 + 1.0 / counts[0] as f64;
+            let p = found.p.max(two_sided_p(found.smd / size.sqrt()));
             Ok(BalanceRow {
                 feature: data.raw.names()[column].clone(),
                 arm: labels[arm].clone(),
                 smd: found.smd,
                 part,
-                p: found.p,
-                p_bonferroni: (found.p * n_tests as f64).min(1.0),
+                p,
+                p_bonferroni: (p * n_tests as f64).min(1.0),
                 missing_treated: found.missing_treated,
                 missing_control: found.missing_control,
             })
@@ -185,6 +191,25 @@ mod tests {
         data.raw = table;
         let CausalError::PostTreatment { features } = guard(&data).unwrap_err() else { panic!() };
         assert_eq!(features[0].feature, "f2 is missing");
+    }
+
+    #[test]
+    fn a_rare_feature_that_a_small_arm_never_shows_is_no_alarm() {
+        let n = 20_000;
+        let rare = (0..n).map(|i| f64::from(u8::from(i >= 60 && i % 10 == 0))).collect();
+        let table = impactiq_data::dataset::number_table(vec![
+            ("x".into(), rare),
+            ("t".into(), (0..n).map(|i| f64::from(u8::from(i < 60))).collect()),
+            ("y".into(), (0..n).map(|i| f64::from(i % 2)).collect()),
+        ])
+        .unwrap();
+        let (treatment, control, outcomes) = ("t".into(), "0".into(), vec!["y".into()]);
+        let spec = RolesSpec { treatment, control, outcomes, ..RolesSpec::default() };
+        let roles = spec.resolve(table.names(), &[]).unwrap();
+        let data = DatasetBuilder::new(&roles, (0..n as u64).collect(), Seed::new(2)).build(table).unwrap();
+        // 60 rows without a feature of 10 %: a chance of 0.2 %, not of one in a million.
+        let row = balance(&data).unwrap().remove(0);
+        assert!(!row.is_moved() && row.p > 1e-4, "{row:?}");
     }
 
     #[test]

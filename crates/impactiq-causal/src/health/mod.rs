@@ -42,7 +42,7 @@ impl GatesConfig {
         if !(0.0..1.0).contains(&self.srm_p_min) {
             return Err(CausalError::setting("gates.srm_p_min", self.srm_p_min, "it must be at least 0 and below 1"));
         }
-        if !(self.smd_max > 0.0) {
+        if self.smd_max.is_nan() || self.smd_max <= 0.0 {
             return Err(CausalError::setting("gates.smd_max", self.smd_max, "it must be above 0"));
         }
         if !(0.0..0.5).contains(&self.overlap_min) {

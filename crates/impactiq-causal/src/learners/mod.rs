@@ -117,10 +117,10 @@ impl LearnerTask<'_> {
     }
 
     /// The base learner for one part of the rows.
-    fn base_learner(&self, config: &LearnerConfig, rows: &[u32]) -> BaseLearner {
+    fn base_learner(&self, config: &LearnerConfig, place: Place, rows: &[u32]) -> BaseLearner {
         let sum: f64 = rows.iter().map(|&row| self.target[row as usize]).sum();
         let mean = sum / rows.len().max(1) as f64;
-        config.settings().learner(config.base, Place::Effect, Target { loss: self.loss(), n_rows: rows.len(), mean })
+        config.settings().learner(config.base, place, Target { loss: self.loss(), n_rows: rows.len(), mean })
     }
 
     /// The rows of one arm.

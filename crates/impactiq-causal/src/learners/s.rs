@@ -3,7 +3,7 @@
 use impactiq_data::{Arms, DataError, Seed, Watch};
 
 use super::{LearnerConfig, LearnerTask};
-use crate::base::{BaseModel, FitTask, Inputs};
+use crate::base::{BaseModel, FitTask, Inputs, Place};
 use crate::error::CausalError;
 
 /// One model of the outcome given features and arm.
@@ -24,7 +24,7 @@ impl SModel {
         for arm in 0..task.arms.len() {
             task.arm_rows(arm)?;
         }
-        let learner = task.base_learner(config, task.rows);
+        let learner = task.base_learner(config, Place::AllArms, task.rows);
         let inputs = inputs.with_arm(task.codes, task.arms.labels());
         let fit = FitTask {
             rows: task.rows,

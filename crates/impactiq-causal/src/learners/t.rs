@@ -3,7 +3,7 @@
 use impactiq_data::{DataError, Seed, Watch};
 
 use super::{LearnerConfig, LearnerTask};
-use crate::base::{BaseModel, FitTask, Inputs};
+use crate::base::{BaseModel, FitTask, Inputs, Place};
 use crate::error::CausalError;
 
 /// One model of the outcome per arm, the control first.
@@ -31,7 +31,7 @@ impl TModel {
                     row_ids: task.row_ids,
                     loss: task.loss(),
                 };
-                let learner = task.base_learner(config, &rows);
+                let learner = task.base_learner(config, Place::OneArm, &rows);
                 // One seed for all arms: swapping two arms then swaps their models exactly.
                 learner.fit(inputs, &fit, seed, watch)
             })

@@ -271,7 +271,7 @@ fn solve(mut gram: Vec<f64>, mut moment: Vec<f64>, penalty: f64) -> Vec<f64> {
     for j in 0..p {
         let diagonal = gram[j * p + j];
         let pivot = diagonal - (0..j).map(|k| gram[j * p + k] * gram[j * p + k]).sum::<f64>();
-        if !(pivot > COLLINEAR * diagonal) {
+        if pivot.is_nan() || pivot <= COLLINEAR * diagonal {
             dropped[j] = true;
             (0..=j).for_each(|k| gram[j * p + k] = 0.0);
             (j + 1..p).for_each(|i| gram[i * p + j] = 0.0);

@@ -1,0 +1,309 @@
+//! From a config and rows to a model, a report and an evaluation: what users rely on.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use impactiq_causal::train::STAGES;
+use impactiq_causal::{CausalError, CheckedConfig, Config, Trained, Warning, check, evaluate, evaluate_scores, train};
+use impactiq_data::synth::{SynthKind, SynthOptions, generate};
+use impactiq_data::{Column, Dataset, Seed, Silent, Table, Watch};
+
+fn generated(kind: SynthKind, n: usize, seed: u64) -> (Table, Table) {
+    let made = generate(kind, &SynthOptions::default(), n, Seed::new(seed)).unwrap();
+    (made.table, made.truth)
+}
+
+fn dataset(yaml: &str, table: Table) -> (CheckedConfig, Dataset) {
+    let config = Config::from_yaml(yaml, "c.yaml", &[]).unwrap().check(table.names()).unwrap();
+    let n = table.n_rows() as u64;
+    let data = config.dataset(table, (0..n).collect()).unwrap();
+    (config, data)
+}
+
+const CRITEO: &str = "data: {path: x}\n\
+    roles: {treatment: treatment, control: 0, outcome: [visit, conversion], post_treatment: exposure}\n\
+    assignment: {probability: 0.85}\nnuisance: {n_trees: 30}\n";
+
+const CONTINUOUS: &str = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\n\
+    nuisance: {n_trees: 60}\n";
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[test]
+fn a_trial_gives_averages_a_model_and_the_agreed_json() {
+    let (table, truth) = generated(SynthKind::Criteo, 60_000, 1);
+    let (config, data) = dataset(CRITEO, table);
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    assert_eq!((report.n_rows, report.n_holdout, report.contrasts.len()), (60_000, 18_000, 2));
+    let visit = &report.contrasts[0];
+    let tau = mean(truth.column("tau").unwrap().numbers().unwrap());
+    let value = visit.ate.value().unwrap();
+    assert!((value - tau).abs() < 4.0 * visit.ate.std_error().unwrap(), "{value} is far from {tau}");
+    // Adjustment must not widen the interval of a trial.
+    let plain = visit.estimators.difference_in_means.std_error().unwrap();
+    assert!(visit.estimators.aipw.std_error().unwrap() < plain && visit.estimators.lin.std_error().unwrap() < plain);
+    let n_treated = report.arms.0[1].1 as f64;
+    assert!((visit.incremental.value().unwrap() - n_treated * value).abs() < 1e-6);
+
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["arms"].as_object().unwrap().keys().collect::<Vec<_>>(), ["0", "1"]);
+    let contrast = &json["contrasts"][1];
+    assert_eq!((&contrast["outcome"], &contrast["arm"]), (&"conversion".into(), &"1".into()));
+    for key in ["ate", "relative_lift"] {
+        for part in ["value", "std_error", "lower", "upper", "n"] {
+            assert!(contrast[key][part].is_number(), "{key}.{part}");
+        }
+    }
+    for name in ["difference_in_means", "lin", "aipw"] {
+        assert!(contrast["estimators"][name]["value"].is_number(), "{name}");
+    }
+    assert!(json["nuisance"]["outcomes"][0]["arms"][0]["value"].is_number());
+    assert_eq!(serde_json::from_value::<impactiq_causal::TrainReport>(json).unwrap(), report);
+
+    let held: Vec<u32> = config.holdout(&data).unwrap().iter().zip(0..).filter(|(h, _)| **h).map(|(_, r)| r).collect();
+    let report = evaluate(&model, &data, &held, &config, &Silent).unwrap();
+    assert_eq!((report.n_rows, report.contrasts.len()), (18_000, 2));
+    let metrics = &report.contrasts[0].evaluation.metrics;
+    for name in ["qini_counts", "qini_per_capita", "uplift_at_10", "rate_autoc", "rate_qini", "qini_sklift"] {
+        assert!(metrics.get(name).is_some_and(|m| m.value().is_some()), "{name}");
+    }
+    assert!(metrics.get("rate_autoc").unwrap().std_error().is_some());
+}
+
+#[test]
+fn the_truth_as_a_score_ranks_better_than_its_opposite() {
+    let (table, truth) = generated(SynthKind::NieWagerB, 6_000, 2);
+    let yaml = format!("{CONTINUOUS}assignment: {{probability: 0.5}}\n");
+    let tau = truth.column("tau").unwrap().numbers().unwrap().to_vec();
+    for scores in ["aipw", "ipw"] {
+        let (config, data) = dataset(&format!("{yaml}evaluate: {{scores: {scores}}}\n"), table.clone());
+        let rows: Vec<u32> = (0..6_000).collect();
+        let autoc = |score: Vec<f64>| {
+            let report = evaluate_scores(vec![vec![score]], &data, &rows, &config, &Silent).unwrap();
+            report.contrasts[0].evaluation.metrics.get("rate_autoc").unwrap().clone()
+        };
+        let (good, bad) = (autoc(tau.clone()), autoc(tau.iter().map(|t| -t).collect()));
+        assert!(good.lower().unwrap() > 0.0 && bad.upper().unwrap() < 0.0, "{scores}: {good:?} {bad:?}");
+    }
+}
+
+#[test]
+fn few_evaluation_rows_borrow_the_nuisances_of_all_rows() {
+    let (table, truth) = generated(SynthKind::NieWagerB, 6_000, 3);
+    let (config, data) = dataset(CONTINUOUS, table);
+    let tau = truth.column("tau").unwrap().numbers().unwrap();
+    let rows: Vec<u32> = (0..40).map(|i| i * 100).collect();
+    let score = rows.iter().map(|&row| tau[row as usize]).collect();
+    let report = evaluate_scores(vec![vec![score]], &data, &rows, &config, &Silent).unwrap();
+    // 40 rows alone would leave about 20 per arm; the report shows what the models learned from.
+    assert!(report.nuisance.unwrap().outcomes[0].arms[0].loss.n > 2_000);
+}
+
+#[test]
+fn confounding_is_removed_and_said_aloud() {
+    // Nie-Wager C: a constant effect of 1, treatment depends on features.
+    let (table, _) = generated(SynthKind::NieWagerC, 20_000, 4);
+    let (config, data) = dataset(&format!("{CONTINUOUS}assignment: {{kind: observational}}\n"), table);
+    let report = train(&config, &data, &Silent).unwrap().report;
+    let estimators = &report.contrasts[0].estimators;
+    let aipw = &estimators.aipw;
+    assert!((aipw.value().unwrap() - 1.0).abs() < 4.0 * aipw.std_error().unwrap(), "{aipw:?}");
+    let raw = &estimators.difference_in_means;
+    assert!((raw.value().unwrap() - 1.0).abs() > 4.0 * raw.std_error().unwrap(), "{raw:?}");
+    assert!(report.warnings.contains(&Warning::Observational));
+    assert_eq!(report.nuisance.propensity, "learned");
+    let loss = &report.nuisance.propensity_losses[0].loss;
+    assert!(loss.value < loss.constant);
+}
+
+#[test]
+fn arms_without_overlap_are_refused_where_assignment_is_learned() {
+    let (mut table, _) = generated(SynthKind::NieWagerB, 4_000, 5);
+    let Column::Number(x) = table.take("x1").unwrap() else { unreachable!() };
+    table.take("treatment").unwrap();
+    table.push("treatment", Column::Number(x.iter().map(|x| f64::from(u8::from(*x > 0.0))).collect())).unwrap();
+    table.push("x1", Column::Number(x)).unwrap();
+    let (config, data) = dataset(&format!("{CONTINUOUS}assignment: {{kind: observational}}\n"), table);
+    let err = train(&config, &data, &Silent).unwrap_err();
+    assert!(matches!(err, CausalError::NoOverlap { .. }), "{err}");
+    assert!(!check(&config, &data, &Silent).unwrap().passed);
+}
+
+#[test]
+fn declared_probabilities_per_row_take_out_their_confounding() {
+    // Treatment is likelier where x1 is high, by a known probability.
+    let (mut table, truth) = generated(SynthKind::NieWagerB, 20_000, 6);
+    let x1 = table.column("x1").unwrap().numbers().unwrap().to_vec();
+    let (mu, tau): (Vec<f64>, Vec<f64>) = {
+        let tau = truth.column("tau").unwrap().numbers().unwrap();
+        (x1.iter().map(|x| 2.0 * x).collect(), tau.to_vec())
+    };
+    let p: Vec<f64> = x1.iter().map(|x| if *x > 0.0 { 0.8 } else { 0.3 }).collect();
+    let t: Vec<f64> = p.iter().zip(0u64..).map(|(p, i)| f64::from(u8::from(Seed::new(8).uniform(i) < *p))).collect();
+    let y = (0..20_000).map(|i| mu[i] + t[i] * tau[i] + Seed::new(9).uniform(i as u64)).collect();
+    table.take("treatment").unwrap();
+    table.take("y").unwrap();
+    for (name, values) in [("treatment", t), ("y", y), ("p", p)] {
+        table.push(name, Column::Number(values)).unwrap();
+    }
+    let yaml = format!("{CONTINUOUS}assignment: {{probability: p}}\n");
+    let (config, data) = dataset(&yaml, table.clone());
+    let report = train(&config, &data, &Silent).unwrap().report;
+    let wanted = mean(&tau);
+    let estimators = &report.contrasts[0].estimators;
+    for (name, e) in
+        [("difference", &estimators.difference_in_means), ("lin", &estimators.lin), ("aipw", &estimators.aipw)]
+    {
+        let error = (e.value().unwrap() - wanted).abs();
+        assert!(error < 4.0 * e.std_error().unwrap() + 0.02, "{name}: {e:?} for {wanted}");
+    }
+    // The same trial without its declaration looks broken, and the guard says so.
+    table.take("p").unwrap();
+    let (config, data) = dataset(CONTINUOUS, table);
+    let err = train(&config, &data, &Silent).unwrap_err();
+    assert!(err.hint().unwrap().contains("assignment.probability per row"), "{err}");
+}
+
+#[test]
+fn shares_that_differ_by_a_little_are_a_warning() {
+    let n = 40_000;
+    let (mut table, _) = generated(SynthKind::NieWagerB, n, 7);
+    let x1 = table.column("x1").unwrap().numbers().unwrap().to_vec();
+    // Enough for a p-value of 1e-4 or so, too little for the guard.
+    let t = (0..n).map(|i| f64::from(u8::from(Seed::new(1).uniform(i as u64) < 0.5 + 0.0085 * x1[i]))).collect();
+    table.take("treatment").unwrap();
+    table.push("treatment", Column::Number(t)).unwrap();
+    let (config, data) = dataset(CONTINUOUS, table);
+    let warnings = train(&config, &data, &Silent).unwrap().report.warnings;
+    assert!(
+        warnings.iter().any(|w| matches!(w, Warning::SharesDiffer { feature, .. } if feature == "x1")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_feature_known_only_after_treatment_stops_training() {
+    let (table, _) = generated(SynthKind::Criteo, 30_000, 1);
+    let yaml = CRITEO.replace("post_treatment: exposure", "features: ['f*', exposure]");
+    let (config, data) = dataset(&yaml, table);
+    let err = train(&config, &data, &Silent).unwrap_err();
+    assert!(err.to_string().contains("post-treatment or broken randomisation"), "{err}");
+    let report = check(&config, &data, &Silent).unwrap();
+    assert!(!report.passed && !report.gates.iter().find(|g| g.name == "post_treatment").unwrap().passed);
+}
+
+#[test]
+fn logistic_models_refuse_other_outcomes_by_key() {
+    let (table, _) = generated(SynthKind::NieWagerB, 500, 1);
+    for (key, section) in
+        [("nuisance.kind", "nuisance: {kind: logistic}"), ("learner.base", "learner: {base: logistic}")]
+    {
+        let yaml = format!("{}{section}\n", CONTINUOUS.replace("nuisance: {n_trees: 60}\n", ""));
+        let (config, data) = dataset(&yaml, table.clone());
+        let err = train(&config, &data, &Silent).unwrap_err();
+        assert_eq!(err, CausalError::NotBinary { key, column: "y".into() });
+    }
+}
+
+#[test]
+fn an_arm_that_is_too_small_for_the_folds_is_named() {
+    let (mut table, _) = generated(SynthKind::NieWagerB, 300, 1);
+    table.take("treatment").unwrap();
+    table.push("treatment", Column::Number((0..300).map(|i| f64::from(u8::from(i < 2))).collect())).unwrap();
+    let (config, data) = dataset(CONTINUOUS, table);
+    let err = train(&config, &data, &Silent).unwrap_err();
+    let CausalError::TooFewRows { what, .. } = &err else { panic!("{err}") };
+    assert!(what.contains("arm '1'"), "{what}");
+}
+
+#[test]
+fn an_event_that_never_happens_in_one_arm_is_predicted_as_never() {
+    let (mut table, _) = generated(SynthKind::NieWagerB, 1_000, 1);
+    let t = table.column("treatment").unwrap().numbers().unwrap().to_vec();
+    table.take("y").unwrap();
+    table
+        .push("y", Column::Number(t.iter().zip(0..).map(|(t, i)| t * f64::from(u8::from(i % 3 == 0))).collect()))
+        .unwrap();
+    let (config, data) = dataset(CONTINUOUS, table.clone());
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    let predictions = model.predict(&model.encode(&table).unwrap(), &table).unwrap();
+    assert!(predictions[0].mean[0].iter().all(|mean| *mean == 0.0));
+    assert!(report.contrasts[0].relative_lift.reason().is_some());
+    assert!(report.warnings.iter().any(|w| matches!(w, Warning::FewEvents { n: 0, .. })));
+}
+
+#[test]
+fn several_arms_give_a_column_each_and_the_best_arm() {
+    let (table, truth) = generated(SynthKind::MultiArm, 12_000, 1);
+    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: control, outcome: y, post_treatment: converted}\n\
+        nuisance: {n_trees: 40}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    assert_eq!(report.contrasts.iter().map(|c| c.arm.as_str()).collect::<Vec<_>>(), ["arm_1", "arm_2"]);
+    for (contrast, wanted) in report.contrasts.iter().zip([0.517, 0.5]) {
+        let (value, error) = (contrast.ate.value().unwrap(), contrast.ate.std_error().unwrap());
+        assert!((value - wanted).abs() < 4.0 * error, "{} is {value}, not {wanted}", contrast.arm);
+    }
+    let predictions = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0);
+    let best = predictions.best_arm();
+    let effect = |arm: u8, row: usize| match arm {
+        0 => 0.0,
+        arm => truth.column(&format!("tau_arm_{arm}")).unwrap().numbers().unwrap()[row],
+    };
+    let chosen: f64 = (0..12_000).map(|row| effect(best[row], row)).sum();
+    let always: f64 = (0..12_000).map(|row| effect(1, row)).sum();
+    assert!(chosen > 1.3 * always, "choosing by row {chosen} against one arm for all {always}");
+}
+
+#[derive(Default)]
+struct Recorder {
+    stages: Mutex<Vec<String>>,
+    calls: AtomicU64,
+    stop_after: Option<u64>,
+}
+
+impl Watch for Recorder {
+    fn progress(&self, stage: &str, done: u64, total: u64) {
+        assert!(done <= total, "{stage}: {done} of {total}");
+        let mut stages = self.stages.lock().unwrap();
+        if stages.last().map(String::as_str) != Some(stage) {
+            stages.push(stage.to_owned());
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.stop_after.is_some_and(|limit| calls >= limit)
+    }
+}
+
+#[test]
+fn a_watch_hears_the_stages_in_order_and_can_stop_them() {
+    let (table, _) = generated(SynthKind::NieWagerB, 1_000, 1);
+    let (config, data) = dataset(CONTINUOUS, table);
+    let watch = Recorder::default();
+    train(&config, &data, &watch).unwrap();
+    assert_eq!(*watch.stages.lock().unwrap(), STAGES);
+    let asked = watch.calls.load(Ordering::Relaxed);
+    for stop_after in [0, asked / 2, asked - 2] {
+        let watch = Recorder { stop_after: Some(stop_after), ..Recorder::default() };
+        assert_eq!(train(&config, &data, &watch).unwrap_err(), CausalError::Stopped);
+    }
+}
+
+#[test]
+fn row_level_effects_beat_the_average_for_everybody() {
+    let (table, _) = generated(SynthKind::NieWagerB, 4_000, 1);
+    let (fresh, truth) = generated(SynthKind::NieWagerB, 20_000, 2);
+    let tau = truth.column("tau").unwrap().numbers().unwrap();
+    let spread = mean(&tau.iter().map(|t| (t - mean(tau)).powi(2)).collect::<Vec<_>>()).sqrt();
+    for kind in ["s", "t"] {
+        let (config, data) = dataset(&format!("{CONTINUOUS}learner: {{kind: {kind}}}\n"), table.clone());
+        let model = train(&config, &data, &Silent).unwrap().model;
+        let cate = model.predict(&model.encode(&fresh).unwrap(), &fresh).unwrap().remove(0).cate.remove(0);
+        let error = mean(&cate.iter().zip(tau).map(|(c, t)| (c - t).powi(2)).collect::<Vec<_>>()).sqrt();
+        assert!(error < 0.5 * spread, "{kind}: {error} against {spread}");
+    }
+}
