@@ -7,11 +7,26 @@
 //! defaults of the learners were chosen with it (docs/methods/t_learner.md).
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use impactiq_causal::{Config, train};
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{DataError, Seed, Silent};
+use impactiq_data::{DataError, Seed, Watch};
+
+/// Notes when each stage begins.
+#[derive(Default)]
+struct Stages(Mutex<Vec<(String, Instant)>>);
+
+impl Watch for Stages {
+    fn progress(&self, stage: &str, _: u64, _: u64) {
+        if let Ok(mut seen) = self.0.lock()
+            && seen.last().is_none_or(|(last, _)| last != stage)
+        {
+            seen.push((stage.to_owned(), Instant::now()));
+        }
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,9 +66,16 @@ fn run(arguments: &[String]) -> Result<String, String> {
     let config = Config::from_yaml("", "none", &overrides).map_err(|e| e.to_string())?;
     let config = config.check(made.table.names()).map_err(|e| e.to_string())?;
     let data = config.dataset(made.table, (0..n as u64).collect()).map_err(|e| e.to_string())?;
-    let start = Instant::now();
-    let trained = train(&config, &data, &Silent).map_err(|e| e.to_string())?;
-    let seconds = start.elapsed().as_secs_f64();
+    let watch = Stages::default();
+    let trained = train(&config, &data, &watch).map_err(|e| e.to_string())?;
+    let end = Instant::now();
+    let stages = watch.0.into_inner().map_err(|e| e.to_string())?;
+    let ends = stages.iter().skip(1).map(|s| s.1).chain([end]);
+    let seconds: Vec<String> = stages
+        .iter()
+        .zip(ends)
+        .map(|((stage, begin), end)| format!("{stage} {:.1} s", (end - *begin).as_secs_f64()))
+        .collect();
     let binned = trained.model.encode(&fresh.table).map_err(|e| e.to_string())?;
     let predicted = trained.model.predict(&binned, &fresh.table).map_err(|e| e.to_string())?;
     let truth = fresh.truth.column("tau").map_err(|e| e.to_string())?;
@@ -70,11 +92,12 @@ fn run(arguments: &[String]) -> Result<String, String> {
         arms.iter().map(|arm| format!("{:.4} %", 100.0 * (1.0 - arm.loss.value / arm.loss.constant))).collect();
     let ate = &trained.report.contrasts[0].ate;
     Ok(format!(
-        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5} nuisances explain {} of the loss, ate error {:.6} {seconds:.1} s",
+        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5} nuisances explain {} of the loss, ate error {:.6}, {}",
         settings.join(" "),
         covariance / (sd_tau * sd_cate).max(1e-300),
         mean_cate - mean_tau,
         losses.join(" and "),
         ate.std_error().unwrap_or(f64::NAN),
+        seconds.join(", "),
     ))
 }

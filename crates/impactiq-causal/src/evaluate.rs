@@ -220,3 +220,40 @@ impl Pair {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use impactiq_data::dataset::number_table;
+    use impactiq_data::{DatasetBuilder, RolesSpec, Seed};
+
+    #[test]
+    fn doubly_robust_scores_match_hand_computed_ones_within_the_pair_of_arms() {
+        // Rows: control with y = 1, arm 1 with y = 1, arm 2 with y = 0; shares 0.3, 0.1, 0.6.
+        let table = number_table(vec![
+            ("x".into(), vec![0.0, 1.0, 2.0]),
+            ("t".into(), vec![0.0, 1.0, 2.0]),
+            ("y".into(), vec![1.0, 1.0, 0.0]),
+        ])
+        .unwrap();
+        let (treatment, control, outcomes) = ("t".into(), "0".into(), vec!["y".into()]);
+        let spec = RolesSpec { treatment, control, outcomes, ..RolesSpec::default() };
+        let roles = spec.resolve(table.names(), &[]).unwrap();
+        let mut builder = DatasetBuilder::new(&roles, vec![0, 1, 2], Seed::new(1));
+        builder.assignment = Assignment::PerArm(vec![0.3, 0.1, 0.6]);
+        let data = builder.build(table).unwrap();
+        let propensity = nuisance::declared_propensity(&data).unwrap();
+        let ipw = Nuisances { means: None, propensity: propensity.clone(), report: None };
+        let pair = Pair::new(&data, 0, 1, &[0.0; 3], &ipw);
+        // Of the two arms' rows a quarter is treated; the row of arm 2 has no part in it.
+        assert_eq!((pair.treated.as_slice(), pair.row_ids.as_slice()), (&[0, 1][..], &[0, 1][..]));
+        let close = |found: &[f64], wanted: [f64; 2]| found.iter().zip(wanted).all(|(f, w)| (f - w).abs() < 1e-12);
+        assert!(close(&pair.gamma, [-1.0 / 0.75, 1.0 / 0.25]), "{:?}", pair.gamma);
+        // Means known by design stand in for fitted ones: 0.2 under control, 0.5 under arm 1.
+        let known = |p: f64| OutOfFold::designed(&Assignment::PerArm(vec![p]), 0, 3).unwrap();
+        let means = Some(vec![vec![known(0.2), known(0.5), known(0.9)]]);
+        let aipw = Nuisances { means, propensity, report: None };
+        let pair = Pair::new(&data, 0, 1, &[0.0; 3], &aipw);
+        assert!(close(&pair.gamma, [0.3 - 0.8 / 0.75, 0.3 + 0.5 / 0.25]), "{:?}", pair.gamma);
+    }
+}

@@ -38,6 +38,11 @@ impl Cell {
         if self == Cell::Criteo { 100_000 } else { 2_000 }
     }
 
+    /// Replications of the whole study: 2,000 of the large cell, more where they are cheap.
+    pub fn n_replications(self) -> u64 {
+        if self == Cell::Criteo { 2_000 } else { 6_000 }
+    }
+
     fn kind(self) -> SynthKind {
         match self {
             Cell::NieWagerB => SynthKind::NieWagerB,

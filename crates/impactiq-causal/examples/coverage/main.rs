@@ -5,8 +5,8 @@
 //! cat part*.txt | cargo run --release -p impactiq-causal --example coverage -- table
 //! ```
 //!
-//! `run` prints one line of sums per cell, estimator and arm for replications A to B − 1 (0 to
-//! 2,000), so a study can be cut into parts; `table` adds the parts and prints markdown.
+//! `run` prints one line of sums per cell, estimator and arm for replications A to B − 1 (all of
+//! the cell's by default), so a study can be cut into parts; `table` adds the parts and prints markdown.
 
 mod cells;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    let (mut cells, mut from, mut to) = (Cell::ALL.to_vec(), 0u64, 2_000u64);
+    let (mut cells, mut from, mut to) = (Cell::ALL.to_vec(), 0u64, None);
     for pair in arguments.chunks(2) {
         let [key, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
         let number = || value.parse().map_err(|_| format!("'{value}' is no number"));
@@ -44,14 +44,15 @@ fn run(arguments: &[String]) -> Result<(), String> {
                 cells = vec![found.ok_or_else(|| format!("no cell '{value}'"))?];
             }
             "--from" => from = number()?,
-            "--to" => to = number()?,
+            "--to" => to = Some(number()?),
             other => return Err(format!("unknown option {other}")),
         }
     }
     for cell in cells {
         let truth = cell.truth().map_err(|e| e.to_string())?;
         // Replications side by side, added in order: the same sums on any number of threads.
-        let all: Vec<_> = (from..to).into_par_iter().map(|r| replicate(cell, r)).collect();
+        let all: Vec<_> =
+            (from..to.unwrap_or(cell.n_replications())).into_par_iter().map(|r| replicate(cell, r)).collect();
         let mut tallies: BTreeMap<(usize, &str), Tally> = BTreeMap::new();
         for records in all {
             for record in records.map_err(|e| e.to_string())? {
