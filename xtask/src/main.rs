@@ -2,6 +2,10 @@
 //!
 //! Only the choice of a command lives here; each has a file or folder of its own.
 
+mod bench;
+mod codegen;
+mod golden;
+mod measure;
 mod tidy;
 mod workspace;
 
@@ -11,6 +15,9 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   tidy               check the house rules: floors, rooms, circles, headers, lengths, conduct
+  codegen [--check]  write docs/reference from the binary, or fail when it is stale
+  golden [--check]   write the golden predictions, or compare with them
+  bench NAME         measure against a peer: boosting, metrics, end-to-end (--rows N --threads N …)
 ";
 
 fn main() -> ExitCode {
@@ -18,6 +25,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["tidy"] => tidy::run(),
+        ["codegen"] => codegen::run(false),
+        ["codegen", "--check"] => codegen::run(true),
+        ["golden"] => golden::run(false),
+        ["golden", "--check"] => golden::run(true),
+        ["bench", name, options @ ..] => bench::run(name, options),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

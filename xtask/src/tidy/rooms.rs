@@ -68,7 +68,7 @@ pub const HOUSE: [Floor; 7] = [
     Floor {
         name: "impactiq-io",
         below: &["impactiq-data"],
-        rooms: &["error", "session", "value", "cast", "json", "features", "read", "write", "artifact", "datasets"],
+        rooms: &["error", "value", "cast", "session", "features", "json", "read", "write", "artifact", "datasets"],
     },
     Floor {
         name: "impactiq-trees",
