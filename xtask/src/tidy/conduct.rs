@@ -7,7 +7,12 @@ use super::source::Source;
 const PURE: [&str; 4] = ["impactiq-data", "impactiq-metrics", "impactiq-trees", "impactiq-causal"];
 
 /// The one kernel module of a crate where `unsafe` may stand, with its safe twin beside it.
-const KERNELS: [&str; 1] = ["crates/impactiq-trees/src/kernel.rs"];
+const KERNELS: [&str; 2] = [
+    // Prefetching and unchecked reads of the innermost loops.
+    "crates/impactiq-trees/src/kernel.rs",
+    // getrusage, a C function, tells the peak memory.
+    "crates/impactiq-cli/src/memory.rs",
+];
 
 /// Doors to the outside world, and to state that outlives a call.
 const OUTSIDE: [(&str, &str); 14] = [

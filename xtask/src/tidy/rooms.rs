@@ -75,7 +75,9 @@ pub const HOUSE: [Floor; 7] = [
         below: &["impactiq-data"],
         rooms: &[
             "error",
+            "kernel",
             "matrix",
+            "records",
             "stats",
             "criterion",
             "histogram",
@@ -85,6 +87,7 @@ pub const HOUSE: [Floor; 7] = [
             "tree",
             "grow",
             "sample",
+            "forest",
             "boost",
             "explain",
         ],
@@ -100,7 +103,7 @@ pub const HOUSE: [Floor; 7] = [
     Floor {
         name: "impactiq-score",
         below: &["impactiq-causal", "impactiq-io", "impactiq-data"],
-        rooms: &["error", "rows", "features", "scorer", "explain"],
+        rooms: &["error", "saved", "card", "rows", "features", "scorer", "explain"],
     },
     Floor {
         name: "impactiq-cli",
@@ -112,7 +115,7 @@ pub const HOUSE: [Floor; 7] = [
             "impactiq-io",
             "impactiq-data",
         ],
-        rooms: &["exit", "args", "output", "commands"],
+        rooms: &["exit", "args", "memory", "output", "commands"],
     },
 ];
 
