@@ -6,6 +6,7 @@ mod bench;
 mod codegen;
 mod golden;
 mod measure;
+mod mutate;
 mod tidy;
 mod workspace;
 
@@ -17,6 +18,7 @@ cargo xtask <command>
   tidy               check the house rules: floors, rooms, circles, headers, lengths, conduct
   codegen [--check]  write docs/reference from the binary, or fail when it is stale
   golden [--check]   write the golden predictions, or compare with them
+  mutate [--only W]  plant mistakes one by one (those with W in their name or file); the tests must notice
   bench NAME         measure against a peer: boosting, metrics, end-to-end (--rows N --threads N …)
 ";
 
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::run(true),
         ["golden"] => golden::run(false),
         ["golden", "--check"] => golden::run(true),
+        ["mutate"] => mutate::run(None),
+        ["mutate", "--only", word] => mutate::run(Some(word)),
         ["bench", name, options @ ..] => bench::run(name, options),
         _ => {
             eprint!("{USAGE}");

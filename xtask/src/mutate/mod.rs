@@ -1,0 +1,137 @@
+//! `cargo xtask mutate`: plants mistakes one by one; the tests must notice each of them.
+//!
+//! The sources are copied to the target folder and changed there: an interrupted run
+//! leaves nothing behind in the workspace. Dependencies are those already built.
+
+mod list;
+mod suite;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+use list::{MUTATIONS, Mutation};
+use suite::Verdict;
+
+/// Plants every mistake whose name or file holds `only`.
+pub fn run(only: Option<&str>) -> Result<()> {
+    let chosen: Vec<&Mutation> =
+        MUTATIONS.iter().filter(|m| only.is_none_or(|word| m.name.contains(word) || m.file.contains(word))).collect();
+    if chosen.is_empty() {
+        bail!("no planted mistake has '{}' in its name or file", only.unwrap_or_default());
+    }
+    let root = workspace::root()?;
+    let source = workspace::target()?.join("mutate/source");
+    copy(&root, &source)?;
+    sound(&source, &chosen)?;
+    let mut survivors = Vec::new();
+    for mutation in &chosen {
+        let began = Instant::now();
+        let verdict = plant(&source, mutation)?;
+        let seconds = began.elapsed().as_secs_f64();
+        match verdict {
+            Verdict::Red(test) => println!("noticed   {:<55} {seconds:>5.0} s  {test}", mutation.name),
+            Verdict::Green => {
+                println!("SURVIVED  {:<55} {seconds:>5.0} s  {}", mutation.name, mutation.file);
+                survivors.push(mutation.name);
+            }
+        }
+    }
+    if !survivors.is_empty() {
+        bail!("{} of {} planted mistakes survived: {}", survivors.len(), chosen.len(), survivors.join("; "));
+    }
+    println!("mutate: all {} planted mistakes were noticed", chosen.len());
+    Ok(())
+}
+
+/// Without any mistake the tests must be green, or red would mean nothing.
+fn sound(source: &Path, chosen: &[&Mutation]) -> Result<()> {
+    let suites: BTreeSet<_> = chosen.iter().map(|m| (m.package, m.first)).collect();
+    for (package, (target, filter)) in suites {
+        let programs = suite::build(source, package, Some(target))?;
+        if let Verdict::Red(test) = suite::run(&programs, &folder(source, package), filter)? {
+            bail!("the tests of {package} fail without any mistake planted: {test}");
+        }
+    }
+    Ok(())
+}
+
+/// Plants one mistake, asks the tests, and takes it out again.
+fn plant(source: &Path, mutation: &Mutation) -> Result<Verdict> {
+    let path = source.join(mutation.file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.matches(mutation.find).count() != 1 {
+        bail!("`{}` does not stand exactly once in {}", mutation.find, mutation.file);
+    }
+    std::fs::write(&path, text.replacen(mutation.find, mutation.replace, 1))?;
+    let verdict = ask(source, mutation);
+    std::fs::write(&path, text)?;
+    verdict.with_context(|| format!("'{}' is not a mistake one can plant", mutation.name))
+}
+
+fn ask(source: &Path, mutation: &Mutation) -> Result<Verdict> {
+    let (target, filter) = mutation.first;
+    let folder = folder(source, mutation.package);
+    let programs = suite::build(source, mutation.package, Some(target))?;
+    match suite::run(&programs, &folder, filter)? {
+        Verdict::Green => suite::run(&suite::build(source, mutation.package, None)?, &folder, ""),
+        red => Ok(red),
+    }
+}
+
+fn folder(source: &Path, package: &str) -> std::path::PathBuf {
+    source.join("crates").join(package)
+}
+
+/// Brings a copy of the workspace up to date; files that are the same keep their time, so
+/// that cargo builds only what changed.
+fn copy(root: &Path, into: &Path) -> Result<()> {
+    let files = workspace::files(root)?;
+    let mut wanted: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for file in files.into_iter().filter(|file| !file.starts_with("docs/")) {
+        wanted.insert(file.clone(), std::fs::read(root.join(&file))?);
+    }
+    for old in present(into, into)? {
+        if !wanted.contains_key(&old) {
+            std::fs::remove_file(into.join(&old))?;
+        }
+    }
+    for (file, bytes) in &wanted {
+        let path = into.join(file);
+        if std::fs::read(&path).ok().as_ref() != Some(bytes) {
+            std::fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+            std::fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Files below a folder, as paths from `root`.
+fn present(folder: &Path, root: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    if !folder.is_dir() {
+        return Ok(files);
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(present(&path, root)?);
+        } else if let Ok(relative) = path.strip_prefix(root) {
+            files.push(relative.to_string_lossy().replace('\\', "/"));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_that_nobody_planted_is_an_error() {
+        assert!(run(Some("no such mistake")).is_err());
+    }
+}
