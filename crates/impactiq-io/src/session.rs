@@ -140,7 +140,6 @@ impl ContextProvider for Functions {
 pub(crate) struct Expression {
     /// "where", or the name of the feature: for errors.
     pub what: String,
-    pub sql: String,
     /// Columns it reads, in the order of the schema it was compiled against.
     pub columns: Vec<String>,
     pub data_type: DataType,
@@ -188,7 +187,6 @@ impl Session {
         let (data_type, physical) = guarded(build).map_err(|e| fail(told(&e)))?;
         Ok(Expression {
             what: what.to_owned(),
-            sql: sql.to_owned(),
             columns: used.iter().map(|field| field.name().clone()).collect(),
             data_type,
             input: Arc::new(Schema::new(used)),

@@ -171,20 +171,25 @@ impl Inspected {
         let files = &self.files;
         let mut blocks = Blocks::start(files.iter().map(|p| (p.file.clone(), p.records())).collect(), 4);
         let mut all = vec![Kinds::default(); wanted.len()];
+        let (mut n_read, mut n_in_file) = (0, vec![0; files.len()]);
         loop {
             let window = take_window(&mut blocks, 2 * rayon::current_num_threads());
             if window.is_empty() {
                 break;
             }
-            let seen: Vec<Result<Vec<Kinds>, IoError>> = window
+            let seen: Vec<Result<(usize, Seen), (usize, IoError)>> = window
                 .into_par_iter()
                 .map(|block| {
-                    let block = block?;
-                    observe(&block, &files[block.file], &wanted)
+                    let block = block.map_err(|error| (0, error))?;
+                    let seen = observe(&block, &files[block.file], &wanted).map_err(|error| (block.file, error))?;
+                    Ok((block.file, seen))
                 })
                 .collect();
-            for kinds in seen {
-                all.iter_mut().zip(kinds?).for_each(|(all, kinds)| all.add(kinds));
+            for seen in seen {
+                let (file, seen) = seen.map_err(|(file, error)| error.moved(n_read, n_in_file[file]))?;
+                all.iter_mut().zip(seen.kinds).for_each(|(all, kinds)| all.add(kinds));
+                n_read += seen.n_rows;
+                n_in_file[file] += seen.n_rows;
             }
         }
         for (name, known) in &mut self.columns {
@@ -216,9 +221,17 @@ impl Inspected {
     }
 }
 
+/// What a block holds.
+struct Seen {
+    /// Kinds of values in the columns asked for.
+    kinds: Vec<Kinds>,
+    n_rows: u64,
+}
+
 /// Which kinds of values a block holds in some columns.
-fn observe(block: &Block, plan: &FilePlan, wanted: &[String]) -> Result<Vec<Kinds>, IoError> {
+fn observe(block: &Block, plan: &FilePlan, wanted: &[String]) -> Result<Seen, IoError> {
     let mut kinds = vec![Kinds::default(); wanted.len()];
+    let mut n_rows = 0;
     match plan.file.format {
         Format::Csv => {
             let slots: Vec<Option<usize>> =
@@ -227,6 +240,7 @@ fn observe(block: &Block, plan: &FilePlan, wanted: &[String]) -> Result<Vec<Kind
                 csv::Layout { path: &plan.file.path, delimiter: plan.delimiter, columns: &plan.columns, slots: &slots };
             let text = utf8(block, &layout)?;
             let fields = csv::fields(&block.bytes, &layout, block.first_line, block.is_first)?;
+            n_rows = fields.n_rows() as u64;
             for (slot, kinds) in kinds.iter_mut().enumerate() {
                 for cell in fields.cells(text, slot) {
                     if kinds.contains(Kinds::TEXT) {
@@ -237,6 +251,7 @@ fn observe(block: &Block, plan: &FilePlan, wanted: &[String]) -> Result<Vec<Kind
             }
         }
         _ => each_object(block, &plan.file, |object| {
+            n_rows += 1;
             for (name, kinds) in wanted.iter().zip(&mut kinds) {
                 if let Some(value) = object.get(name) {
                     kinds.add(cell_of(value).kind());
@@ -245,7 +260,7 @@ fn observe(block: &Block, plan: &FilePlan, wanted: &[String]) -> Result<Vec<Kind
             Ok(())
         })?,
     }
-    Ok(kinds)
+    Ok(Seen { kinds, n_rows })
 }
 
 /// A block's text.
@@ -297,7 +312,7 @@ fn inspect_csv(files: Vec<DataFile>, delimiter: Option<u8>) -> Result<Inspected,
         let block = sample(&plan.file, index, plan.records())?;
         let wanted: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
         let seen = observe(&block, &plan, &wanted)?;
-        add_kinds(&mut columns, &seen);
+        add_kinds(&mut columns, &seen.kinds);
         plans.push(plan);
     }
     Ok(Inspected { files: plans, columns })

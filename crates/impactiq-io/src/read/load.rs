@@ -93,7 +93,11 @@ impl FileRows {
 /// [`IoError::NoRows`] and [`IoError::NoRowsLeft`].
 pub fn read(source: &Source, columns: &[String], watch: &dyn Watch) -> Result<Loaded, IoError> {
     let mut inspected = Inspected::of(source)?;
-    inspected.discover(columns)?;
+    let is_derived = |name: &String| source.derived.iter().any(|derived| derived.name == *name);
+    inspected.discover(&columns.iter().filter(|name| !is_derived(name)).cloned().collect::<Vec<_>>())?;
+    if let Err(IoError::SqlColumn { column, .. }) = Layout::new(source, columns, &inspected) {
+        inspected.discover(&[column])?;
+    }
     let mut observed = false;
     loop {
         let layout = Layout::new(source, columns, &inspected)?;

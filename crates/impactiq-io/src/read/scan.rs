@@ -180,7 +180,9 @@ impl Plan {
                     Ok(listening)
                 });
                 if let Err(error) = decoded {
-                    listening = sender.send(Err(error)).is_ok() && false;
+                    // Whether somebody hears it or not: this was the end.
+                    let _ = sender.send(Err(error));
+                    return;
                 }
                 if !listening {
                     return;

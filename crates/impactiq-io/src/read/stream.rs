@@ -62,6 +62,9 @@ impl Batches {
     pub fn open(source: &Source, model: &Schema, pass: &PassThrough) -> Result<Self, IoError> {
         let mut inspected = Inspected::of(source)?;
         inspected.discover(&model.names())?;
+        if let Err(IoError::SqlColumn { column, .. }) = filter_of(source, &inspected, model) {
+            inspected.discover(&[column])?;
+        }
         let names = inspected.names();
         let also: &[String] = match pass {
             PassThrough::All => &[],
@@ -126,10 +129,13 @@ impl Batches {
         }
     }
 
-    /// Works on the next few units at once and lines their rows up.
-    fn refill(&mut self) {
+    /// Works on the next few units at once and lines their rows up; false at the end.
+    fn refill(&mut self) -> bool {
         let plan = &self.plan;
         let window = take_window(&mut self.feed, 2 * rayon::current_num_threads());
+        if window.is_empty() {
+            return false;
+        }
         let worked: Vec<Result<Vec<Piece>, (usize, Failure)>> = window
             .into_par_iter()
             .map(|unit| {
@@ -153,10 +159,11 @@ impl Batches {
                     };
                     self.failed = true;
                     self.ready.push_back(Err(error));
-                    return;
+                    break;
                 }
             }
         }
+        true
     }
 
     /// A stream can't start anew: a type that turned out wrong on the way is an error.
@@ -241,13 +248,7 @@ impl Iterator for Batches {
     type Item = Result<Batch, IoError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.ready.is_empty() && !self.failed {
-            let before = self.n_read;
-            self.refill();
-            if self.ready.is_empty() && self.n_read == before && !self.failed {
-                return None;
-            }
-        }
+        while self.ready.is_empty() && !self.failed && self.refill() {}
         self.ready.pop_front()
     }
 }

@@ -75,6 +75,36 @@ fn values_that_do_not_fit_are_told_with_row_column_and_value() {
 }
 
 #[test]
+fn a_ragged_row_has_its_number_whether_types_were_guessed_once_or_twice() {
+    let folder = Folder::new();
+    let text = |late: &str| {
+        let mut text = String::from("a,b\n");
+        (0..900_000).for_each(|row| text.push_str(&format!("{row},1\n")));
+        text + late + "1,2,3\n"
+    };
+    let expected = |row: u64| format!("row {row}, line {} of r.csv: 3 fields where the header has 2", row + 1);
+    assert_eq!(told(&folder, &folder.file("r.csv", text(""))), expected(900_001));
+    assert_eq!(told(&folder, &folder.file("r.csv", text("x,1\n"))), expected(900_002));
+}
+
+#[test]
+fn files_with_a_header_only_do_not_end_a_stream() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("h")).unwrap();
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        folder.file(&format!("h/{name}.csv"), if name == "j" { "x\n1\n" } else { "x\n" });
+    }
+    let source = folder.source("h");
+    let model = read_schema(&source).unwrap().schema;
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let rows: usize = one_thread.install(|| {
+        Batches::open(&source, &model, &PassThrough::All).unwrap().map(|batch| batch.unwrap().rows.num_rows()).sum()
+    });
+    assert_eq!(rows, 1);
+    assert_eq!(read(&source, &["x".into()], &Silent).unwrap().row_ids, [0]);
+}
+
+#[test]
 fn infinite_values_have_the_same_row_in_every_format() {
     use arrow::array::{ArrayRef, Float64Array, RecordBatch};
     let folder = Folder::new();

@@ -141,7 +141,11 @@ fn a_key_that_appears_late_is_found() {
     let mut text = String::new();
     (0..100_000).for_each(|row| text.push_str(&format!("{{\"a\": {row}}}\n")));
     text.push_str("{\"b\": 2.5, \"a\": 1}\n");
-    let loaded = read(&folder.file("late.ndjson", text), &["b".into()], &Silent).unwrap();
+    let source = folder.file("late.ndjson", text);
+    let derived = vec![Derived { name: "twice".into(), sql: "b * 2".into() }];
+    let twice = read(&Source { derived, ..source.clone() }, &["twice".into()], &Silent).unwrap();
+    assert_eq!(twice.table.column("twice").unwrap().numbers().unwrap()[100_000], 5.0);
+    let loaded = read(&source, &["b".into()], &Silent).unwrap();
     let b = loaded.table.column("b").unwrap().numbers().unwrap();
     assert_eq!((b.len(), b[100_000]), (100_001, 2.5));
     assert!(b[0].is_nan());
