@@ -154,7 +154,7 @@ impl<C: Criterion> Grower<C> {
         let histogram = (split.len() > SMALL_ROWS).then(|| self.histogram(tile, task, split.clone()));
         let stats = match (&histogram, task.features.first()) {
             (Some(histogram), Some(&first)) => histogram::total(&histogram[self.layout.range(first as usize)]),
-            _ => summarise(task.criterion, tile.split.rows().iter()),
+            _ => summarise(task.criterion, tile.split.node_rows(split.clone())),
         };
         let mut root = Open { node: 0, depth: 0, split, estimate, stats, histogram, best: None };
         if self.may_split(&root, task) {

@@ -13,7 +13,8 @@ use rayon::prelude::*;
 
 use crate::criterion::{CELL_ROWS, Criterion};
 use crate::kernel::prefetch;
-use crate::matrix::{CodeMatrix, Feature};
+use crate::matrix::Feature;
+use crate::records::{Record, Records};
 use crate::stats::Stats;
 
 /// Cells reserved per feature in the kernel: one per code and a cache line or two of
@@ -26,7 +27,7 @@ const MAX_PIECES: usize = 16;
 const PIECE_ROWS: usize = 1 << 16;
 
 /// How many rows ahead scattered rows are asked for.
-const ROWS_AHEAD: usize = 16;
+const ROWS_AHEAD: usize = 32;
 
 /// Where each feature's sums stand in a histogram: a sum per value code, then one for
 /// missing.
@@ -90,6 +91,22 @@ impl<'a> Selection<'a> {
         }
     }
 
+    /// Visits the rows in order; scattered rows are asked for ahead.
+    #[inline(always)]
+    fn for_each(&self, ahead: impl Fn(usize), mut visit: impl FnMut(usize)) {
+        match *self {
+            Selection::Run { first, n } => (first..first + n).for_each(visit),
+            Selection::Positions(positions) => {
+                for (i, &position) in positions.iter().enumerate() {
+                    if let Some(&next) = positions.get(i + ROWS_AHEAD) {
+                        ahead(next as usize);
+                    }
+                    visit(position as usize);
+                }
+            }
+        }
+    }
+
     fn part(&self, range: Range<usize>) -> Selection<'a> {
         match self {
             Selection::Run { first, .. } => Selection::Run { first: first + range.start, n: range.len() },
@@ -98,13 +115,11 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Rows with their codes: what a histogram is made from.
+/// Some records: what a histogram is made from.
 #[derive(Debug)]
 pub struct Rows<'a, R> {
-    /// Bin codes.
-    pub matrix: &'a CodeMatrix,
-    /// What each row contributes, in the matrix' order.
-    pub rows: &'a [R],
+    /// All of them.
+    pub records: &'a Records<R>,
     /// Which of them.
     pub selection: Selection<'a>,
 }
@@ -119,7 +134,7 @@ impl<R> Copy for Rows<'_, R> {}
 
 impl<R> Rows<'_, R> {
     fn part(&self, range: Range<usize>) -> Self {
-        Rows { matrix: self.matrix, rows: self.rows, selection: self.selection.part(range) }
+        Rows { records: self.records, selection: self.selection.part(range) }
     }
 }
 
@@ -213,54 +228,53 @@ pub fn observe<'s, C: Criterion>(
     debug_assert!(rows.selection.n_rows() <= CELL_ROWS, "cells overflow");
     let slots = &mut scratch.slots;
     slots.resize(features.len(), [C::EMPTY; SLOT_CELLS]);
-    if features.len() == rows.matrix.n_features() {
-        observe_all::<C>(rows, slots);
-    } else {
-        observe_some::<C>(rows, features, slots);
+    match rows.records {
+        Records::Narrow(records) => observe_records::<C, 16>(records, rows.selection, features, slots),
+        Records::Middle(records) => observe_records::<C, 48>(records, rows.selection, features, slots),
+        Records::Wide { codes, n_features, rows: all } => {
+            let observe = |position: usize, slots: &mut [[C::Cell; SLOT_CELLS]]| {
+                observe_row::<C>(&codes[position * n_features..], all[position], features, slots);
+            };
+            let ahead = |position: usize| {
+                prefetch(codes, position * n_features);
+                prefetch(all, position);
+            };
+            rows.selection.for_each(ahead, |position| observe(position, slots));
+        }
     }
     slots
 }
 
-fn observe_all<C: Criterion>(part: Rows<'_, C::Row>, slots: &mut [[C::Cell; SLOT_CELLS]]) {
-    let p = part.matrix.n_features();
-    match part.selection {
-        Selection::Run { first, n } => {
-            let codes = &part.matrix.codes()[first * p..(first + n) * p];
-            for (codes, row) in codes.chunks_exact(p).zip(&part.rows[first..first + n]) {
-                observe_row::<C>(codes, row, slots);
+fn observe_records<C: Criterion, const P: usize>(
+    records: &[Record<C::Row, P>],
+    selection: Selection<'_>,
+    features: &[u32],
+    slots: &mut [[C::Cell; SLOT_CELLS]],
+) {
+    let all = features.iter().enumerate().all(|(i, &feature)| i == feature as usize);
+    let ahead = |position: usize| prefetch(records, position);
+    if all {
+        // The first features in order: no list needed, and the usual case.
+        selection.for_each(ahead, |position| {
+            // A copy stays in registers; behind a reference it is read again for every feature.
+            let Record { codes, row } = &records[position];
+            let row = *row;
+            for (slot, &code) in slots.iter_mut().zip(codes) {
+                C::observe(&row, &mut slot[code as usize]);
             }
-        }
-        Selection::Positions(positions) => {
-            for (i, &position) in positions.iter().enumerate() {
-                if let Some(&ahead) = positions.get(i + ROWS_AHEAD) {
-                    prefetch(part.matrix.codes(), ahead as usize * p);
-                    prefetch(part.rows, ahead as usize);
-                }
-                let position = position as usize;
-                observe_row::<C>(part.matrix.row(position), &part.rows[position], slots);
-            }
-        }
+        });
+    } else {
+        selection.for_each(ahead, |position| {
+            let Record { codes, row } = &records[position];
+            observe_row::<C>(codes, *row, features, slots);
+        });
     }
 }
 
 #[inline(always)]
-fn observe_row<C: Criterion>(codes: &[u8], row: &C::Row, slots: &mut [[C::Cell; SLOT_CELLS]]) {
-    for (slot, &code) in slots.iter_mut().zip(codes) {
-        C::observe(row, &mut slot[code as usize]);
-    }
-}
-
-fn observe_some<C: Criterion>(part: Rows<'_, C::Row>, features: &[u32], slots: &mut [[C::Cell; SLOT_CELLS]]) {
-    let mut observe = |position: usize| {
-        let codes = part.matrix.row(position);
-        let row = &part.rows[position];
-        for (slot, &feature) in slots.iter_mut().zip(features) {
-            C::observe(row, &mut slot[codes[feature as usize] as usize]);
-        }
-    };
-    match part.selection {
-        Selection::Run { first, n } => (first..first + n).for_each(&mut observe),
-        Selection::Positions(positions) => positions.iter().for_each(|&position| observe(position as usize)),
+fn observe_row<C: Criterion>(codes: &[u8], row: C::Row, features: &[u32], slots: &mut [[C::Cell; SLOT_CELLS]]) {
+    for (slot, &feature) in slots.iter_mut().zip(features) {
+        C::observe(&row, &mut slot[codes[feature as usize] as usize]);
     }
 }
 
@@ -286,7 +300,7 @@ mod tests {
     use crate::criterion::newton::{Grid, Newton};
     use crate::criterion::summarise;
     use crate::matrix::columns::Columns;
-    use crate::matrix::features;
+    use crate::matrix::{CodeMatrix, features};
     use impactiq_data::{MISSING_CODE, Seed};
     use proptest::prelude::*;
 
@@ -331,12 +345,12 @@ mod tests {
             let (x, rows, newton) = case(n, seed);
             let layout = Layout::new(features(&x).unwrap());
             let all: Vec<u32> = (0..n as u32).collect();
-            let matrix = CodeMatrix::gather(&x, &all);
+            let records = Records::new(&CodeMatrix::gather(&x, &all), rows.clone());
             let (left, right): (Vec<u32>, Vec<u32>) = all.iter().partition(|&&i| Seed::new(seed).below(u64::from(i), 3) == 0);
             let mut scratch = Scratch::default();
             let mut sums = |selection| {
                 let mut out = vec![Stats::ZERO; layout.n_cells()];
-                let rows = Rows { matrix: &matrix, rows: &rows, selection };
+                let rows = Rows { records: &records, selection };
                 build(&newton, &layout, &[0, 1, 2], rows, &mut scratch, &mut out);
                 out
             };
@@ -354,8 +368,8 @@ mod tests {
         let (x, rows, newton) = case(n, 5);
         let layout = Layout::new(features(&x).unwrap());
         let all: Vec<u32> = (0..n as u32).collect();
-        let matrix = CodeMatrix::gather(&x, &all);
-        let rows_of = |selection| Rows { matrix: &matrix, rows: &rows, selection };
+        let records = Records::new(&CodeMatrix::gather(&x, &all), rows.clone());
+        let rows_of = |selection| Rows { records: &records, selection };
         let mut scratch = Scratch::default();
         let mut whole = vec![Stats::ZERO; layout.n_cells()];
         build(&newton, &layout, &[0, 1, 2], rows_of(Selection::Run { first: 0, n }), &mut scratch, &mut whole);

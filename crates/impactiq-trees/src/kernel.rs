@@ -6,7 +6,7 @@
 /// out of range, or a machine without the instruction, does nothing.
 ///
 /// Rows of a node deep in a tree are scattered; their positions are known ahead, but the
-/// out-of-order window (some five rows) is too short to hide the misses. Asking 16 rows ahead
+/// out-of-order window (some five rows) is too short to hide the misses. Asking for rows ahead
 /// makes the histograms of a whole tree about a third faster.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], index: usize) {

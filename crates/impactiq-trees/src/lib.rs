@@ -4,7 +4,7 @@
 //! causal and uplift trees; what differs is a [`Criterion`]. This crate touches no file,
 //! network, clock, environment or global.
 
-// A file uses only files above it: error, kernel, matrix, stats, criterion/{newton, effect,
+// A file uses only files above it: error, kernel, matrix, records, stats, criterion/{newton, effect,
 // divergence}, histogram, split, tile, partition, tree/{arrays, route}, grow, sample,
 // forest/{config, model, train, predict}, boost/{config, objective, model, train}, explain.
 pub mod boost;
@@ -17,6 +17,7 @@ pub mod histogram;
 pub mod kernel;
 pub mod matrix;
 pub mod partition;
+pub mod records;
 pub mod sample;
 pub mod split;
 pub mod stats;
@@ -39,6 +40,6 @@ pub use histogram::Layout;
 pub use matrix::CodeMatrix;
 pub use split::{Limits, Rule, Split, best_split};
 pub use stats::Stats;
-pub use tile::{Part, Tile};
+pub use tile::{Part, Store, Tile};
 pub use tree::arrays::TreeArrays;
 pub use tree::{Leaves, Tree};

@@ -9,12 +9,45 @@ use std::ops::Range;
 
 use crate::histogram::{Rows, Selection};
 use crate::matrix::CodeMatrix;
+use crate::records::Records;
 
-/// Rows with their codes and the order the growing tree has put them in.
+/// Rows laid out for trees: codes by column for partitions, records for histograms.
+#[derive(Clone, Debug)]
+pub struct Store<R> {
+    matrix: CodeMatrix,
+    records: Records<R>,
+}
+
+impl<R: Copy + Send + Sync> Store<R> {
+    /// Lays out n rows with their codes (n × p).
+    ///
+    /// # Panics
+    /// When `rows` and the matrix differ in length (a bug of the caller).
+    pub fn new(matrix: CodeMatrix, rows: Vec<R>) -> Self {
+        Store { records: Records::new(&matrix, rows), matrix }
+    }
+
+    /// Number of rows n.
+    pub fn n_rows(&self) -> usize {
+        self.records.n_rows()
+    }
+
+    /// What a row contributes.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &R {
+        self.records.row(row)
+    }
+
+    /// Replaces what all rows contribute, see [`Records::fill_rows`].
+    pub fn fill_rows(&mut self, empty: R, fill: impl Fn(usize, &mut [R]) + Sync) {
+        self.records.fill_rows(empty, fill);
+    }
+}
+
+/// Rows and the order a growing tree has put them in.
 #[derive(Clone, Debug)]
 pub struct Part<R> {
-    matrix: CodeMatrix,
-    rows: Vec<R>,
+    store: Store<R>,
     order: Vec<u32>,
     scratch: Vec<u32>,
     /// True while `order` is 0, 1, 2, …: the root can be read without it.
@@ -25,31 +58,30 @@ impl<R: Copy + Send + Sync> Part<R> {
     /// A part of n rows with their codes (n × p).
     ///
     /// # Panics
-    /// When `rows` and the matrix differ in length (a bug of the caller).
+    /// As [`Store::new`].
     pub fn new(matrix: CodeMatrix, rows: Vec<R>) -> Self {
-        assert_eq!(matrix.n_rows(), rows.len(), "tile rows");
         let order = (0..rows.len() as u32).collect();
-        Part { matrix, rows, order, scratch: Vec::new(), in_order: true }
+        Part { store: Store::new(matrix, rows), order, scratch: Vec::new(), in_order: true }
+    }
+
+    /// A part without rows, to be refilled.
+    pub fn empty() -> Self {
+        Part::new(CodeMatrix::default(), Vec::new())
     }
 
     /// Number of rows n.
     pub fn n_rows(&self) -> usize {
-        self.rows.len()
+        self.order.len()
     }
 
-    /// The codes, in the order the rows came.
-    pub fn matrix(&self) -> &CodeMatrix {
-        &self.matrix
+    /// The rows in the order they came.
+    pub fn store(&self) -> &Store<R> {
+        &self.store
     }
 
-    /// What the rows contribute, in the order they came; write the next tree's here.
-    pub fn rows_mut(&mut self) -> &mut [R] {
-        &mut self.rows
-    }
-
-    /// What the rows contribute, in the order they came.
-    pub fn rows(&self) -> &[R] {
-        &self.rows
+    /// The rows in the order they came; write the next tree's contributions here.
+    pub fn store_mut(&mut self) -> &mut Store<R> {
+        &mut self.store
     }
 
     /// Row numbers within the part, sorted by the leaf they fall into.
@@ -65,12 +97,10 @@ impl<R: Copy + Send + Sync> Part<R> {
         }
     }
 
-    /// Replaces the rows by those of `from` at `positions`, reusing the memory; `row`
-    /// gives what each contributes.
-    pub fn refill(&mut self, from: &CodeMatrix, positions: &[u32], row: impl Fn(u32) -> R) {
-        self.matrix.take(from, positions);
-        self.rows.clear();
-        self.rows.extend(positions.iter().map(|&position| row(position)));
+    /// Replaces the rows by those of `from` at `positions`, reusing the memory.
+    pub fn refill(&mut self, from: &Store<R>, positions: &[u32]) {
+        self.store.matrix.take(&from.matrix, positions);
+        self.store.records.take(&from.records, positions);
         self.order.clear();
         self.order.extend(0..positions.len() as u32);
         self.in_order = true;
@@ -83,12 +113,12 @@ impl<R: Copy + Send + Sync> Part<R> {
         } else {
             Selection::Positions(&self.order[range])
         };
-        Rows { matrix: &self.matrix, rows: &self.rows, selection }
+        Rows { records: &self.store.records, selection }
     }
 
     /// What the rows of a node contribute.
     pub fn node_rows(&self, range: Range<usize>) -> impl Iterator<Item = &R> {
-        self.order[range].iter().map(|&position| &self.rows[position as usize])
+        self.order[range].iter().map(|&position| self.store.row(position as usize))
     }
 
     /// The codes, the order to change and room of the same size; the order is no longer
@@ -96,7 +126,7 @@ impl<R: Copy + Send + Sync> Part<R> {
     pub(crate) fn split_borrow(&mut self) -> (&CodeMatrix, &mut [u32], &mut [u32]) {
         self.in_order = false;
         self.scratch.resize(self.order.len(), 0);
-        (&self.matrix, &mut self.order, &mut self.scratch)
+        (&self.store.matrix, &mut self.order, &mut self.scratch)
     }
 }
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::boost::config::BoostConfig;
 use crate::boost::model::BoostModel;
 use crate::boost::objective::{Objective, ObjectiveKind};
+use crate::criterion::Criterion;
 use crate::criterion::newton::{Grid, Newton, NewtonCell, NewtonStats};
 use crate::error::TreesError;
 use crate::grow::{GrowConfig, Grower, Grown};
@@ -18,7 +19,7 @@ use crate::histogram::Layout;
 use crate::matrix::{CodeMatrix, features};
 use crate::sample;
 use crate::split::Limits;
-use crate::tile::{Part, Tile};
+use crate::tile::{Part, Store, Tile};
 use crate::tree::Leaves;
 use crate::tree::route::add_leaf_values;
 
@@ -189,13 +190,15 @@ impl Scored {
     }
 
     /// Writes every row's derivatives on the grid.
-    fn write_rows(&self, objective: &dyn Objective, grid: Grid, out: &mut [NewtonCell]) {
-        out.par_chunks_mut(CHUNK_ROWS).with_min_len(16).enumerate().for_each(|(chunk, out)| {
-            let (mut gradient, mut hessian) = ([0.0; CHUNK_ROWS], [0.0; CHUNK_ROWS]);
-            let (gradient, hessian) = (&mut gradient[..out.len()], &mut hessian[..out.len()]);
-            self.derivatives(objective, chunk * CHUNK_ROWS, gradient, hessian);
-            for ((out, gradient), hessian) in out.iter_mut().zip(gradient).zip(hessian) {
-                *out = grid.row(*gradient, *hessian);
+    fn write_rows(&self, objective: &dyn Objective, grid: Grid, out: &mut Store<NewtonCell>) {
+        out.fill_rows(<Newton as Criterion>::EMPTY, |first, out| {
+            for (chunk, out) in out.chunks_mut(CHUNK_ROWS).enumerate() {
+                let (mut gradient, mut hessian) = ([0.0; CHUNK_ROWS], [0.0; CHUNK_ROWS]);
+                let (gradient, hessian) = (&mut gradient[..out.len()], &mut hessian[..out.len()]);
+                self.derivatives(objective, first + chunk * CHUNK_ROWS, gradient, hessian);
+                for ((out, gradient), hessian) in out.iter_mut().zip(gradient).zip(hessian) {
+                    *out = grid.row(*gradient, *hessian);
+                }
             }
         });
     }
@@ -208,7 +211,7 @@ struct Booster {
     /// All training rows, when a tree sees them all; else this tree's rows.
     tile: Tile<NewtonCell>,
     /// Codes and derivatives of all training rows, when trees see samples.
-    sampled_from: Option<(CodeMatrix, Vec<NewtonCell>, Vec<u64>)>,
+    sampled_from: Option<(Store<NewtonCell>, Vec<u64>)>,
     grower: Grower<Newton>,
     grow_config: GrowConfig,
     model: BoostModel,
@@ -221,14 +224,12 @@ impl Booster {
         let mut training = Scored::new(task, rows);
         let start = objective.start(training.mean());
         training.raw.fill(start);
-        let empty = |n| vec![<Newton as crate::Criterion>::EMPTY; n];
+        let rows = vec![<Newton as Criterion>::EMPTY; matrix.n_rows()];
         let (part, sampled_from) = if config.row_fraction < 1.0 {
             let ids = training.rows.iter().map(|&row| task.row_ids[row as usize]).collect();
-            let n = matrix.n_rows();
-            (Part::new(CodeMatrix::default(), Vec::new()), Some((matrix, empty(n), ids)))
+            (Part::empty(), Some((Store::new(matrix, rows), ids)))
         } else {
-            let n = matrix.n_rows();
-            (Part::new(matrix, empty(n)), None)
+            (Part::new(matrix, rows), None)
         };
         let grow_config = GrowConfig {
             n_leaves: config.n_leaves,
@@ -264,12 +265,12 @@ impl Booster {
         match &mut self.sampled_from {
             None => {
                 self.tile.split.reset_order();
-                self.training.write_rows(self.objective, grid, self.tile.split.rows_mut());
+                self.training.write_rows(self.objective, grid, self.tile.split.store_mut());
             }
-            Some((matrix, all, ids)) => {
+            Some((all, ids)) => {
                 self.training.write_rows(self.objective, grid, all);
                 let positions = sample::rows(ids, config.row_fraction, seed);
-                self.tile.split.refill(matrix, &positions, |position| all[position as usize]);
+                self.tile.split.refill(all, &positions);
             }
         }
         let newton = Newton { l2: config.l2, category_smoothing: config.category_smoothing, grid };

@@ -18,7 +18,7 @@ use crate::matrix::{CodeMatrix, features};
 use crate::sample::Bags;
 use crate::split::Limits;
 use crate::stats::Stats;
-use crate::tile::{Part, Tile};
+use crate::tile::{Part, Store, Tile};
 use crate::tree::Tree;
 
 /// What to learn from which rows; K contrasts.
@@ -142,8 +142,7 @@ pub fn grow_effect_forest<const K: usize, const L: usize>(
 /// What all trees grow from.
 struct Ground<'a, const K: usize, const L: usize> {
     layout: Layout,
-    matrix: CodeMatrix,
-    cells: Vec<EffectCell<K, L>>,
+    store: Store<EffectCell<K, L>>,
     keys: Vec<u64>,
     criterion: Effect<K, L>,
     grow_config: GrowConfig,
@@ -168,8 +167,7 @@ impl<'a, const K: usize, const L: usize> Ground<'a, K, L> {
         let features_per_node = config.features_per_node.unwrap_or((p as f64).sqrt().ceil() as usize + 20).min(p);
         let min_arm_rows = if task.arms.is_some() { config.min_arm_rows } else { 0 };
         Ground {
-            matrix: CodeMatrix::gather(x, &rows),
-            cells: rows.par_iter().map(|&row| task.cell(row)).collect(),
+            store: Store::new(CodeMatrix::gather(x, &rows), rows.par_iter().map(|&row| task.cell(row)).collect()),
             keys: rows.iter().map(|&row| task.key(row)).collect(),
             criterion: Effect { min_arm_rows, alpha: config.alpha, imbalance_penalty: config.imbalance_penalty },
             grow_config: GrowConfig {
@@ -186,8 +184,8 @@ impl<'a, const K: usize, const L: usize> Ground<'a, K, L> {
     }
 
     fn workbench(&self) -> Workbench<K, L> {
-        let empty = || Part::new(CodeMatrix::default(), Vec::new());
-        let tile = if self.config.honest { Tile::honest(empty(), empty()) } else { Tile::adaptive(empty()) };
+        let tile =
+            if self.config.honest { Tile::honest(Part::empty(), Part::empty()) } else { Tile::adaptive(Part::empty()) };
         Workbench { tile, grower: Grower::new(self.layout.clone()) }
     }
 
@@ -199,12 +197,9 @@ impl<'a, const K: usize, const L: usize> Ground<'a, K, L> {
         (0..self.config.trees_per_bag as u64)
             .map(|tree| {
                 let (split, estimate) = bags.tree_rows(bag, tree, &rows, |position| self.keys[position as usize]);
-                let fill = |part: &mut Part<EffectCell<K, L>>, rows: &[u32]| {
-                    part.refill(&self.matrix, rows, |position| self.cells[position as usize]);
-                };
-                fill(&mut bench.tile.split, &split);
+                bench.tile.split.refill(&self.store, &split);
                 if let Some(part) = &mut bench.tile.estimate {
-                    fill(part, &estimate);
+                    part.refill(&self.store, &estimate);
                 }
                 self.tree(bench, bag.child(tree))
             })

@@ -10,6 +10,7 @@ use crate::criterion::summarise;
 use crate::histogram::{Rows, Scratch, Selection, build, total};
 use crate::matrix::columns::Columns;
 use crate::matrix::{CodeMatrix, features};
+use crate::records::Records;
 
 const NO_LIMITS: Limits = Limits { min_rows: 1, min_weight: 0.0, min_gain: 0.0 };
 const LIMITS: Limits = Limits { min_rows: 3, min_weight: 0.5, min_gain: 0.0 };
@@ -35,10 +36,10 @@ fn scan<C: Criterion>(criterion: &C, x: &Columns, rows: &[C::Row]) -> Option<Spl
 fn scan_within<C: Criterion>(criterion: &C, x: &Columns, rows: &[C::Row], limits: &Limits) -> Option<Split<C::Stats>> {
     let layout = Layout::new(features(x).unwrap());
     let all: Vec<u32> = (0..rows.len() as u32).collect();
-    let matrix = CodeMatrix::gather(x, &all);
+    let records = Records::new(&CodeMatrix::gather(x, &all), rows.to_vec());
     let mut cells = vec![C::Stats::ZERO; layout.n_cells()];
     let selection = Selection::Run { first: 0, n: rows.len() };
-    let rows = Rows { matrix: &matrix, rows, selection };
+    let rows = Rows { records: &records, selection };
     let mut scratch = Scratch::default();
     build(criterion, &layout, &[0, 1], rows, &mut scratch, &mut cells);
     let space = SearchSpace { layout: &layout, features: &[0, 1], limits };
