@@ -332,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn a_value_equal_to_a_cut_belongs_below_it_whichever_way_it_is_encoded() {
+        let cuts: Vec<f64> = (0..254).map(f64::from).collect();
+        let values: Vec<f64> = cuts.iter().flat_map(|&cut| [cut - 0.5, cut, cut + 0.5]).collect();
+        let bins = FeatureBins::Number { cuts: cuts.clone() };
+        let mut out = vec![0; values.len()];
+        bins.encode(ColumnView::Number(&values), &mut out);
+        for (i, (&value, &code)) in values.iter().zip(&out).enumerate() {
+            // cuts[c − 1] < value ≤ cuts[c]
+            assert_eq!(usize::from(code), i / 3 + usize::from(i % 3 == 2), "{value}");
+            assert_eq!(code, FeatureBins::encode_number(&cuts, value), "{value}");
+        }
+    }
+
+    #[test]
     fn rare_levels_and_unseen_levels_are_other() {
         let levels: Vec<String> = (0..300).map(|i| format!("level{i:03}")).collect();
         let codes: Vec<u32> = (0..300u32).flat_map(|i| std::iter::repeat_n(i, if i < 254 { 2 } else { 1 })).collect();

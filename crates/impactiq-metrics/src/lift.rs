@@ -121,3 +121,29 @@ impl Lift {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fiellers_bounds_are_where_the_linearised_difference_is_just_significant() {
+        for covariance in [-0.02, 0.0, 0.03] {
+            let pair =
+                MeanPair { variance_treated: 0.05, variance_control: 0.04, covariance, ..MeanPair::new(2.5, 2.0, 500) };
+            let (relative, method) = pair.relative();
+            assert_eq!(method, Some(RelativeMethod::Fieller));
+            let q = t_quantile(f64::INFINITY);
+            for bound in [relative.lower().unwrap(), relative.upper().unwrap()] {
+                // T − r C has variance v₁ − 2 r c + r² v₀ whatever the ratio r of the means.
+                let ratio = 1.0 + bound;
+                let variance = 0.05 - 2.0 * ratio * covariance + ratio * ratio * 0.04;
+                let z = (2.5 - ratio * 2.0).abs() / variance.sqrt();
+                assert!((z - q).abs() < 1e-9, "{covariance}: {z} at {bound}");
+            }
+            // Delta method: Var(T/C) = (v₁ − 2 R c + R² v₀) / C², R = 1.25.
+            let delta = (0.05 - 2.5 * covariance + 1.5625 * 0.04_f64).sqrt() / 2.0;
+            assert!((relative.std_error().unwrap() - delta).abs() < 1e-12);
+        }
+    }
+}

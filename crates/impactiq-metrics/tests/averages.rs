@@ -189,6 +189,37 @@ fn intervals_with_a_hundred_unequal_clusters_cover_the_truth() {
 }
 
 #[test]
+fn doubly_robust_scores_agree_with_hand_arithmetic_under_a_wrong_outcome_model() {
+    // Three arms; only the row's own arm gets a correction: (y − μ) / p, added to its mean.
+    let (outcome, arm) = ([5.0, 3.0, 7.0], [1, 0, 2]);
+    let nuisances = ArmNuisances {
+        mean_treated: &[1.0, 2.0, 4.0],
+        mean_control: &[0.5, 1.0, 2.0],
+        p_treated: &[0.5, 0.5, 0.2],
+        p_control: &[0.25, 0.25, 0.4],
+    };
+    // 1 + (5 − 1) / ½ − 0.5;  2 − (1 + (3 − 1) / ¼);  4 − 2.
+    assert_eq!(aipw_scores(&outcome, &arm, 1, &nuisances), [8.5, -7.0, 2.0]);
+}
+
+#[test]
+fn a_declared_probability_makes_up_for_a_hopeless_outcome_model() {
+    let d = draw(Seed::new(71), 40_000, 400, 0.3, false);
+    let n = d.outcome.len();
+    let (wrong_treated, wrong_control) = (vec![4.0; n], vec![-3.0; n]);
+    let (p_treated, p_control) = (vec![0.3; n], vec![0.7; n]);
+    let nuisances = ArmNuisances {
+        mean_treated: &wrong_treated,
+        mean_control: &wrong_control,
+        p_treated: &p_treated,
+        p_control: &p_control,
+    };
+    let estimate = mean_score(&aipw_scores(&d.outcome, &d.arm, 1, &nuisances), None, Some(&d.clusters));
+    let (value, std_error) = (estimate.value().unwrap(), estimate.std_error().unwrap());
+    assert!((value - 0.5).abs() < 4.0 * std_error && std_error < 0.1, "{value} ± {std_error}");
+}
+
+#[test]
 fn intervals_of_doubly_robust_scores_cover_the_truth() {
     for clustered in [false, true] {
         assert_coverage(if clustered { "aipw, clusters" } else { "aipw" }, 2_000, |seed| {
