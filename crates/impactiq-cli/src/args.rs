@@ -196,6 +196,18 @@ pub struct SynthArgs {
     /// The file to write: .csv, .csv.gz, .csv.zst, .parquet or .ndjson; the truth goes beside it.
     #[arg(short, long, value_name = "FILE", required_unless_present = "list")]
     pub output: Option<PathBuf>,
+    /// Features of the Nie-Wager and Wager-Athey designs.
+    #[arg(long, value_name = "N", default_value_t = 6)]
+    pub n_features: usize,
+    /// Standard deviation of the noise in designs with a continuous outcome.
+    #[arg(long, value_name = "SD", default_value_t = 1.0)]
+    pub noise: f64,
+    /// Arms of the multi-arm design, control included.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub n_arms: usize,
+    /// Clusters of the clustered design.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub n_clusters: usize,
     /// List the designs instead.
     #[arg(long)]
     pub list: bool,

@@ -6,7 +6,11 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use impactiq_causal::CausalError;
 use impactiq_data::DataError;
+use impactiq_io::IoError;
+use impactiq_metrics::MetricsError;
+use impactiq_score::ScoreError;
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +100,7 @@ macro_rules! from_library_error {
         }
     )+};
 }
-from_library_error!(DataError);
+from_library_error!(DataError, MetricsError, IoError, CausalError, ScoreError);
 
 /// The result of everything a command does.
 pub type Outcome<T> = Result<T, Failure>;

@@ -38,6 +38,11 @@ impl Output {
         self.format == Format::Json
     }
 
+    /// True when details were asked for.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// True when bars may be drawn.
     pub fn shows_progress(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()

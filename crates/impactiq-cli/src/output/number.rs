@@ -1,5 +1,7 @@
 //! Numbers as people read them: thousands, percentage points, intervals, seconds, bytes.
 
+use impactiq_metrics::Estimate;
+
 /// In what an effect is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -30,16 +32,6 @@ impl Unit {
             Unit::Points | Unit::Percent => signed(value * 100.0),
             Unit::Plain => signed(value),
             Unit::Count => self.text(value),
-        }
-    }
-
-    /// How a chart's axis names it.
-    pub fn axis(self) -> &'static str {
-        match self {
-            Unit::Points => "percentage points",
-            Unit::Percent => "percent",
-            Unit::Plain => "outcome's unit",
-            Unit::Count => "outcomes",
         }
     }
 
@@ -108,6 +100,24 @@ pub fn thousands(value: f64) -> String {
 /// A count with commas.
 pub fn count(n: impl TryInto<u64>) -> String {
     thousands(n.try_into().map_or(f64::NAN, |n| n as f64))
+}
+
+/// The 95 % interval, e.g. `+1.20 … +3.40`; why there is no value, or a dash.
+pub fn interval(estimate: &Estimate, unit: Unit) -> String {
+    match (estimate.lower(), estimate.upper()) {
+        (Some(lower), Some(upper)) => format!("{} … {}", unit.bare(lower), unit.bare(upper)),
+        _ => estimate.reason().unwrap_or("–").to_owned(),
+    }
+}
+
+/// The value with its unit; a dash when there is none.
+pub fn value(estimate: &Estimate, unit: Unit) -> String {
+    estimate.value().map_or_else(|| "–".into(), |value| unit.text(value))
+}
+
+/// The standard error in the unit's scale, or a dash.
+pub fn std_error(estimate: &Estimate, unit: Unit) -> String {
+    estimate.std_error().map_or_else(|| "–".into(), |error| plain(error * unit.scale()))
 }
 
 /// Seconds, or minutes and seconds.

@@ -16,6 +16,7 @@ pub struct Progress {
     started: Instant,
     limit: Option<Duration>,
     bar: Option<Mutex<Bar>>,
+    stages: Mutex<Vec<(String, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Progress {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(8));
             Mutex::new(Bar { bar, stage: String::new() })
         });
-        Ok(Progress { interrupted, started: Instant::now(), limit, bar })
+        Ok(Progress { interrupted, started: Instant::now(), limit, bar, stages: Mutex::default() })
     }
 
     /// True after Ctrl-C.
@@ -68,6 +69,39 @@ impl Progress {
     /// True when the time limit is used up.
     pub fn is_out_of_time(&self) -> bool {
         self.limit.is_some_and(|limit| self.started.elapsed() >= limit)
+    }
+
+    /// Seconds since the start.
+    pub fn elapsed(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Forgets the stages so far: a new command begins.
+    pub fn restart_stages(&self) {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Starts a stage that does not report itself.
+    pub fn stage(&self, name: &str) {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.last().is_none_or(|(last, _)| last != name) {
+            stages.push((name.to_owned(), Instant::now()));
+        }
+    }
+
+    /// The stages so far with their seconds, in order; the last one lasts until now.
+    pub fn seconds(&self) -> Vec<(String, f64)> {
+        let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = stages.iter().skip(1).map(|(_, start)| *start).chain([Instant::now()]);
+        let mut seconds: Vec<(String, f64)> = Vec::new();
+        for ((name, start), end) in stages.iter().zip(ends) {
+            let spent = end.duration_since(*start).as_secs_f64();
+            match seconds.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += spent,
+                None => seconds.push((name.clone(), spent)),
+            }
+        }
+        seconds
     }
 
     /// Takes the bar off the screen, before something is written there.
@@ -96,6 +130,7 @@ impl Progress {
 
 impl Watch for Progress {
     fn progress(&self, stage: &str, done: u64, total: u64) {
+        self.stage(stage);
         let Some(bar) = &self.bar else { return };
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         if bar.stage != stage {
@@ -133,5 +168,15 @@ mod tests {
         assert!(watch.should_stop());
         assert!(watch.check().unwrap_err().message.contains("time limit"));
         assert!(Progress::new(false, Some(-1.0)).is_err());
+    }
+
+    #[test]
+    fn stages_are_timed_by_name() {
+        let watch = Progress::new(false, None).unwrap();
+        watch.progress("read", 0, 1);
+        watch.progress("learner", 0, 1);
+        watch.progress("read", 1, 1);
+        let names: Vec<String> = watch.seconds().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["read", "learner"]);
     }
 }

@@ -30,11 +30,6 @@ impl TextTable {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// True without rows under the header.
-    pub fn is_empty(&self) -> bool {
-        self.rows.len() == 1
-    }
-
     /// The header and the rows.
     pub fn rows(&self) -> &[Vec<String>] {
         &self.rows

@@ -115,8 +115,11 @@ impl CurveChart {
         let Some(last) = points.last() else { return Err("the curve has no points".into()) };
         let apart = (last.value - self.straight_to).abs() > span * 0.06;
         let style = |colour, vertical| anchored(bold(15, colour), HPos::Left, vertical);
-        let (above, below) =
-            if last.value >= self.straight_to { (VPos::Bottom, VPos::Top) } else { (VPos::Top, VPos::Bottom) };
+        let (above, below) = if last.value >= self.straight_to - span * 0.01 {
+            (VPos::Bottom, VPos::Top)
+        } else {
+            (VPos::Top, VPos::Bottom)
+        };
         let (curve_side, line_side) = if apart { (VPos::Center, VPos::Center) } else { (above, below) };
         let lines = [
             (self.name.clone(), last.value, style(&palette::MAIN, curve_side)),

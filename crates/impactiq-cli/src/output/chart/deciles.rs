@@ -78,17 +78,8 @@ impl DecileChart {
             chart
                 .draw_series([PathElement::new(vec![(0.0, 0.0), (n, 0.0)], palette::QUIET.stroke_width(1))])
                 .map_err(text)?;
-            // A whisker is a stem with a cap on either end.
-            let whiskers = self.bars.iter().enumerate().filter_map(|(i, bar)| {
-                let (x, lower, upper) = (i as f64 + 0.5, bar.lower?, bar.upper?);
-                Some([
-                    ((x, lower), (x, upper)),
-                    ((x - 0.07, lower), (x + 0.07, lower)),
-                    ((x - 0.07, upper), (x + 0.07, upper)),
-                ])
-            });
             let whiskers =
-                whiskers.flatten().map(|(from, to)| PathElement::new(vec![from, to], palette::INK.stroke_width(2)));
+                self.whiskers().map(|(from, to)| PathElement::new(vec![from, to], palette::INK.stroke_width(2)));
             chart.draw_series(whiskers).map_err(text)?;
             if let Some(average) = self.average {
                 let line = [(0.0, average), (n, average)];
@@ -101,6 +92,16 @@ impl DecileChart {
             }
             Ok(())
         })
+    }
+
+    /// Lines of the error bars: a stem with a cap on either end.
+    fn whiskers(&self) -> impl Iterator<Item = ((f64, f64), (f64, f64))> {
+        let whiskers = self.bars.iter().enumerate().filter_map(|(i, bar)| {
+            let (x, lower, upper) = (i as f64 + 0.5, bar.lower?, bar.upper?);
+            let cap = |y| ((x - 0.07, y), (x + 0.07, y));
+            bar.value.map(|_| [((x, lower), (x, upper)), cap(lower), cap(upper)])
+        });
+        whiskers.flatten()
     }
 }
 

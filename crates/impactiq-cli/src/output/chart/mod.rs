@@ -50,12 +50,12 @@ fn draw(
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         root.fill(&palette::PAPER).map_err(text)?;
         let mut y = 18;
-        for line in wrap(title, 74) {
-            root.draw(&Text::new(line, (28, y), bold(21, &palette::INK))).map_err(text)?;
+        for line in wrap(title, 72) {
+            root.draw(&Text::new(line, (28, y), bold(20, &palette::INK))).map_err(text)?;
             y += 27;
         }
         y += 2;
-        for line in wrap(subtitle, 118) {
+        for line in wrap(subtitle, 116) {
             root.draw(&Text::new(line, (28, y), label(14, &palette::QUIET))).map_err(text)?;
             y += 19;
         }
@@ -82,7 +82,8 @@ fn bold<'a>(size: u32, colour: &'a RGBColor) -> TextStyle<'a> {
 }
 
 fn styled<'a>(size: u32, colour: &'a RGBColor, style: FontStyle) -> TextStyle<'a> {
-    TextStyle::from(FontDesc::new(FontFamily::Name(FONT), f64::from(size), style)).color(colour)
+    // The SVG backend writes a font size divided by 1.24.
+    TextStyle::from(FontDesc::new(FontFamily::Name(FONT), f64::from(size) * 1.24, style)).color(colour)
 }
 
 /// Anchors text with its reference point at the given corner or side.

@@ -1,0 +1,10 @@
+//! The real binary in temporary folders: what it prints, what it leaves, how it ends.
+
+mod bad_config;
+mod bad_data;
+mod bad_model;
+mod bad_output;
+mod formats;
+mod harness;
+mod hillstrom;
+mod walk;
