@@ -29,6 +29,8 @@ pub fn build(source: &Path, package: &str, target: Option<Target>) -> Result<Vec
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["test", "--release", "--locked", "--no-run", "--quiet", "--message-format", "json", "-p", package]);
+    // One unit makes the fastest trees and the slowest builds; a verdict needs neither.
+    command.args(["--config", "profile.release.package.impactiq-trees.codegen-units=16"]);
     match target {
         Some(Target::Lib) => command.arg("--lib"),
         Some(Target::Test(name)) => command.args(["--test", name]),

@@ -103,7 +103,7 @@ pub const HOUSE: [Floor; 7] = [
     Floor {
         name: "impactiq-score",
         below: &["impactiq-causal", "impactiq-io", "impactiq-data"],
-        rooms: &["error", "saved", "card", "rows", "features", "scorer", "explain"],
+        rooms: &["error", "manifest", "card", "saved", "rows", "features", "scorer", "explain"],
     },
     Floor {
         name: "impactiq-cli",
