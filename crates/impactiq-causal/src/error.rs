@@ -104,6 +104,24 @@ pub enum CausalError {
         /// The features, largest difference first.
         features: Vec<MovedFeature>,
     },
+    /// A derived feature that reads what is known only after treatment, or the treatment itself.
+    #[error("the feature '{feature}' reads '{column}', the {role}")]
+    LeakyFeature {
+        /// The derived feature.
+        feature: String,
+        /// The column it reads.
+        column: String,
+        /// That column's role.
+        role: &'static str,
+    },
+    /// A cluster whose rows stand in several folds.
+    #[error("the fold column '{column}' splits the cluster of row {row} over two folds")]
+    SplitCluster {
+        /// The fold column.
+        column: String,
+        /// A row whose fold differs from that of an earlier row of its cluster, counted from 1.
+        row: u64,
+    },
     /// A part of the data is too small to learn from.
     #[error("{what} has {found} rows; at least {needed} are needed")]
     TooFewRows {
@@ -229,6 +247,10 @@ impl CausalError {
                     names.join(", ")
                 )
             }
+            CausalError::LeakyFeature { .. } => {
+                "a feature must be known before treatment: take the column out of its expression".into()
+            }
+            CausalError::SplitCluster { .. } => "give all rows of a cluster one fold, or leave out roles.fold".into(),
             CausalError::TooFewRows { .. } => {
                 "bring more rows, drop the arm with `data.where`, or use fewer folds".into()
             }

@@ -4,9 +4,13 @@ use impactiq_data::table::Table;
 use impactiq_data::treatment::{Arms, Treatment};
 use impactiq_data::{Assignment, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
 
+use super::identifiers::reads;
 use super::sections::{AssignmentKind, Config, SplitBy};
 use super::values::Probability;
 use crate::error::CausalError;
+
+/// Half-sample draws at most: errors are right to 1 % by then, and every draw keeps its sums.
+const MAX_BOOTSTRAP: u32 = 10_000;
 
 /// A config whose settings are in range and whose roles exist: the only config that trains.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,9 +24,10 @@ impl Config {
     ///
     /// # Errors
     /// [`CausalError::MissingKey`], [`CausalError::BadSetting`],
-    /// [`CausalError::UselessSetting`], [`CausalError::Data`] for roles.
+    /// [`CausalError::UselessSetting`], [`CausalError::LeakyFeature`], [`CausalError::Data`] for roles.
     pub fn check(&self, columns: &[String]) -> Result<CheckedConfig, CausalError> {
         self.check_settings()?;
+        self.check_derived()?;
         let probability = match &self.assignment.probability {
             Some(Probability::Column(name)) => Some(name.as_str()),
             _ => None,
@@ -46,8 +51,11 @@ impl Config {
                 return Err(CausalError::MissingKey { key });
             }
         }
-        if let Some(text) = self.data.delimiter.as_ref().filter(|text| text.len() != 1) {
-            return Err(CausalError::setting("data.delimiter", format!("'{text}'"), "it must be one character"));
+        if let Some(text) = &self.data.delimiter
+            && (text.len() != 1 || matches!(text.as_str(), "\"" | "\n" | "\r"))
+        {
+            let allowed = "it must be one ASCII character, neither a quote nor a line break";
+            return Err(CausalError::setting("data.delimiter", format!("{text:?}"), allowed));
         }
         if !(0.0..1.0).contains(&self.split.holdout) {
             return Err(CausalError::setting("split.holdout", self.split.holdout, "it must be at least 0 and below 1"));
@@ -61,10 +69,31 @@ impl Config {
         if self.evaluate.bootstrap == 1 {
             return Err(CausalError::setting("evaluate.bootstrap", 1, "it must be 0 or at least 2"));
         }
+        if self.evaluate.bootstrap > MAX_BOOTSTRAP {
+            let allowed = format!("it must be at most {MAX_BOOTSTRAP}: more draws only cost memory");
+            return Err(CausalError::setting("evaluate.bootstrap", self.evaluate.bootstrap, allowed));
+        }
         self.check_probability()?;
         self.nuisance.check()?;
         self.learner.check()?;
         self.gates.check()
+    }
+
+    /// No derived feature may read the treatment or what comes after it: the role that keeps
+    /// such a column out of the features would be evaded by `features: {d: "visit * 1"}`.
+    fn check_derived(&self) -> Result<(), CausalError> {
+        let after = |names: &[String], role: &'static str| -> Vec<(String, &'static str)> {
+            names.iter().map(|name| (name.clone(), role)).collect()
+        };
+        let mut forbidden = vec![(self.roles.treatment.clone(), "treatment")];
+        forbidden.extend(after(&self.roles.outcome.0, "outcome"));
+        forbidden.extend(after(&self.roles.post_treatment.0, "post-treatment column"));
+        for (feature, sql) in &self.features.0 {
+            if let Some((column, role)) = forbidden.iter().find(|(column, _)| reads(sql, column)) {
+                return Err(CausalError::LeakyFeature { feature: feature.clone(), column: column.clone(), role });
+            }
+        }
+        Ok(())
     }
 
     fn check_probability(&self) -> Result<(), CausalError> {
@@ -160,16 +189,33 @@ impl CheckedConfig {
     /// stratified by arm and a rare outcome, clusters whole.
     ///
     /// # Errors
-    /// [`CausalError::Data`] for too few rows or clusters.
+    /// [`CausalError::SplitCluster`], [`CausalError::Data`] for too few rows or clusters.
     pub fn folds(&self, data: &Dataset) -> Result<Folds, CausalError> {
         Ok(match &data.fixed_folds {
-            Some(values) => Folds::fixed(values)?,
+            Some(values) => {
+                self.whole_clusters(data, values)?;
+                Folds::fixed(values)?
+            }
             None => {
                 let strata = data.strata();
                 let split = Split { row_ids: &data.row_ids, strata: Some(&strata), clusters: data.clusters.as_deref() };
                 Folds::assign(split, self.config.nuisance.folds, self.seed())?
             }
         })
+    }
+
+    /// A nuisance that saw other rows of a row's cluster did see the row's outcome.
+    fn whole_clusters(&self, data: &Dataset, folds: &[u32]) -> Result<(), CausalError> {
+        let Some(clusters) = &data.clusters else { return Ok(()) };
+        let n_codes = clusters.iter().max().map_or(0, |&last| last as usize + 1);
+        let mut fold_of: Vec<Option<u32>> = vec![None; n_codes];
+        for (row, (&cluster, &fold)) in clusters.iter().zip(folds).enumerate() {
+            if *fold_of[cluster as usize].get_or_insert(fold) != fold {
+                let column = self.roles.fold.clone().unwrap_or_default();
+                return Err(CausalError::SplitCluster { column, row: data.row_ids[row] + 1 });
+            }
+        }
+        Ok(())
     }
 
     /// Flags the rows held out for evaluation; the same rows from any layout of the same data.
@@ -277,6 +323,7 @@ mod tests {
             ("learner: {n_leaves: 1}", "learner.n_leaves"),
             ("evaluate: {k: [0]}", "evaluate.k"),
             ("evaluate: {bootstrap: 1}", "evaluate.bootstrap"),
+            ("evaluate: {bootstrap: 4000000000}", "evaluate.bootstrap"),
             ("gates: {overlap_min: 0.7}", "gates.overlap_min"),
             ("assignment: {probability: 1.5}", "assignment.probability"),
             ("assignment: {kind: observational, probability: 0.5}", "assignment.kind"),
@@ -291,6 +338,50 @@ mod tests {
         assert_eq!(err, CausalError::MissingKey { key: "data.path" });
         let err = config("split: {by: cluster}").check_settings().unwrap_err();
         assert_eq!(err, CausalError::MissingKey { key: "roles.cluster" });
+    }
+
+    #[test]
+    fn a_derived_feature_reads_nothing_from_after_treatment() {
+        for (sql, role) in [("y * 1.0", "outcome"), (r#""t" = 'a'"#, "treatment"), ("x + z", "post-treatment column")] {
+            let mut config = config("");
+            config.features.0 = vec![("ok".into(), "x + 1".into()), ("d".into(), sql.into())];
+            config.roles.post_treatment = super::super::Names(vec!["z".into()]);
+            let names: Vec<String> = ["t", "y", "x", "z"].map(String::from).to_vec();
+            let err = config.check(&names).unwrap_err();
+            assert!(
+                matches!(&err, CausalError::LeakyFeature { feature, role: r, .. } if feature == "d" && *r == role),
+                "{err}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fold_column_must_not_split_a_cluster() {
+        let folds_of = |fold: fn(u32) -> u32| {
+            let mut table = table();
+            table.push("g", Column::Number((0..90).map(|i| f64::from(i / 9)).collect())).unwrap();
+            table.push("f", Column::Number((0..90).map(|i| f64::from(fold(i))).collect())).unwrap();
+            let mut config = config("");
+            (config.roles.cluster, config.roles.fold) = (Some("g".into()), Some("f".into()));
+            let checked = config.check(table.names()).unwrap();
+            checked.folds(&checked.dataset(table, (100..190).collect()).unwrap())
+        };
+        assert_eq!(folds_of(|row| row / 9 % 3).unwrap().n_folds(), 3);
+        let err = folds_of(|row| row % 3).unwrap_err();
+        assert!(matches!(err, CausalError::SplitCluster { row: 102, .. }), "{err}");
+    }
+
+    #[test]
+    fn a_delimiter_that_cannot_delimit_is_refused() {
+        let with = |text: &str| {
+            let mut config = config("");
+            config.data.delimiter = Some(text.into());
+            config.check_settings()
+        };
+        assert!(with(";").is_ok() && with("\t").is_ok());
+        for bad in ["", "ab", "\"", "\n", "\r", "é"] {
+            assert!(matches!(with(bad).unwrap_err(), CausalError::BadSetting { .. }), "{bad:?}");
+        }
     }
 
     #[test]

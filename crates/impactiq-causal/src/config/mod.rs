@@ -1,10 +1,11 @@
 //! The config: what a user asks for, and the proof that it was checked.
 //!
 //! `sections` are the keys, `values` the values that can be written in several ways, `yaml`
-//! the reader with lines, columns and did-you-mean, `check` the only door to a config that
+//! the reader with lines, columns and did-you-mean, `identifiers` the names in an SQL text, `check` the only door to a config that
 //! trains. What must not live here: files, arms, rows.
 
 mod check;
+mod identifiers;
 pub mod sections;
 pub mod values;
 mod yaml;
