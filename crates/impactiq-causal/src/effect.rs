@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::linear::{Design, DesignColumn, MAX_INDICATORS, Source};
 use crate::nuisance::{Nuisances, OutOfFold};
 
-/// Numbers that indicator columns may take in memory: 1 GiB.
+/// Numbers that the indicator columns of all categories together may take in memory: 1 GiB.
 const MAX_INDICATOR_CELLS: usize = 1 << 27;
 
 /// The three estimators of one average effect.
@@ -54,7 +54,9 @@ pub struct ContrastAverages {
 }
 
 /// Columns that Lin's estimator adjusts for: raw numbers (missing as NaN) and indicators of the
-/// most frequent levels of categories. All features and controls take part.
+/// most frequent levels of categories. All features and controls take part, but for categories
+/// when there are so many rows that their indicators would not fit in memory: leaving a covariate
+/// out costs precision, never validity.
 pub struct Covariates<'a> {
     columns: Vec<Cow<'a, [f64]>>,
 }
@@ -63,13 +65,18 @@ impl<'a> Covariates<'a> {
     /// The covariates of a data set.
     pub fn of(data: &'a Dataset) -> Self {
         let n = data.n_rows();
-        let limit = (MAX_INDICATOR_CELLS / n.max(1)).clamp(1, MAX_INDICATORS);
+        let n_categories =
+            data.raw.columns().iter().filter(|column| matches!(column.view(), ColumnView::Category { .. })).count();
+        // A category has two more columns at most: rarer levels, and missing ones.
+        let each = MAX_INDICATOR_CELLS / n.max(1) / n_categories.max(1);
+        let limit = each.saturating_sub(2).min(MAX_INDICATORS);
         let rows: Vec<u32> = (0..n as u32).collect();
         let source = Source::new(&data.raw);
         let mut columns: Vec<Cow<'a, [f64]>> = Vec::new();
         for (name, column) in data.raw.names().iter().zip(data.raw.columns()) {
             match column.view() {
                 ColumnView::Number(values) => columns.push(Cow::Borrowed(values)),
+                ColumnView::Category { .. } if limit == 0 => {}
                 ColumnView::Category { .. } => {
                     let names = std::slice::from_ref(name);
                     // The column was just seen: learning and binding can't miss it.

@@ -120,8 +120,9 @@ pub fn cross_fit(
     } else {
         (0..folds.n_folds()).try_for_each(|fold| one(fold).map(&mut place))?;
     }
-    if let Some(row) = values.iter().position(|value| !value.is_finite()) {
-        return Err(CausalError::NotFinite { what: format!("{} (row {})", task.what, task.row_ids[row] + 1) });
+    // Sampling ids may be clusters, so no row can be named here.
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(CausalError::NotFinite { what: task.what.to_owned() });
     }
     let loss = out_of_fold_loss(task, &values);
     Ok(CrossFitted { predictions: OutOfFold::per_row(values), loss })
