@@ -230,8 +230,11 @@ fn move_into_place(new: TempDir, path: &Path, folder: &Path, replaces: bool) -> 
             Ok(())
         }
         Err(source) => {
-            if let Some(aside) = &aside {
-                let _ = fs::rename(aside.path().join("old"), path);
+            if let Some(aside) = aside
+                && fs::rename(aside.path().join("old"), path).is_err()
+            {
+                // Better a hidden folder left behind than the user's only model deleted.
+                let _ = aside.keep();
             }
             Err(if path.exists() && !replaces { IoError::Exists { path: path.to_owned() } } else { failed(source) })
         }
