@@ -1,0 +1,192 @@
+//! The causal forest: honest trees on centred outcomes and treatments (Athey, Tibshirani & Wager
+//! 2019).
+//!
+//! Here stand the model and how its parts fit together; `settings` has the keys, `centre`
+//! takes expectations away, `choose` picks the leaf size. Growing itself is the trees floor's.
+
+mod centre;
+mod choose;
+mod settings;
+
+use impactiq_data::{Seed, Watch};
+use impactiq_trees::{EffectForest, EffectTask, ForestConfig, grow_effect_forest};
+use serde::{Deserialize, Serialize};
+
+pub use choose::Candidate;
+pub(super) use settings::{check, resolve};
+
+use super::{Effects, LearnerConfig, LearnerTask};
+use crate::base::{Inputs, Quiet};
+use crate::error::CausalError;
+use crate::nuisance::OutOfFold;
+use centre::Centred;
+
+/// Contrasts one forest can hold; with more, every contrast has a forest of its own.
+pub const MAX_JOINT: usize = 4;
+
+/// Half the width of an interval in standard errors.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// What a forest needs beside its rows: nuisances whose values no row's own outcome had a hand
+/// in, indexed by row of the inputs; rows that do not learn are never looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Centring {
+    /// Per arm: the outcome's mean given features.
+    pub means: Vec<OutOfFold>,
+    /// Per arm: its probability given features.
+    pub propensity: Vec<OutOfFold>,
+}
+
+/// A causal forest of all contrasts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForestModel {
+    /// One forest of up to [`MAX_JOINT`] contrasts, or one forest per contrast.
+    pub forests: Vec<EffectForest>,
+    /// Average effect per contrast among the learner's rows (doubly robust): the answer
+    /// where no tree can give one, and what is shrunk toward.
+    pub average: Vec<f64>,
+    /// By forest: the share of its deviations from the average that is reported, 1 unless
+    /// shrinkage was asked for.
+    pub shrinkage: Vec<f64>,
+}
+
+/// What was chosen while a forest was learned, as `train` prints it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForestReport {
+    /// The outcome.
+    pub outcome: String,
+    /// The arms whose effects the forest holds.
+    pub arms: Vec<String>,
+    /// Trees.
+    pub n_trees: u64,
+    /// Splitting rows of every arm per leaf at least.
+    pub min_arm_rows: u32,
+    /// `config`, or `r_loss`: the smallest out-of-bag R-loss of small forests.
+    pub chosen_by: String,
+    /// The leaf sizes that were tried, with their losses; empty when the config gave one.
+    pub candidates: Vec<Candidate>,
+    /// True when no leaf size beat one effect for everybody: the forest's answer is that.
+    pub constant: bool,
+    /// The share of the deviations from the average effect that is reported; 1 is all of them.
+    pub shrinkage: f64,
+    /// Leaves per tree, on average.
+    pub mean_leaves: f64,
+}
+
+impl ForestModel {
+    pub(super) fn fit(
+        config: &LearnerConfig,
+        inputs: &Inputs<'_>,
+        task: &LearnerTask<'_>,
+        seed: Seed,
+        watch: &dyn Watch,
+    ) -> Result<(Self, Vec<ForestReport>), CausalError> {
+        let Some(centring) = task.centring else {
+            // Only a caller inside this crate could forget them.
+            return Err(CausalError::Mismatch { problem: "a causal forest without centring nuisances".into() });
+        };
+        for arm in 0..task.arms.len() {
+            task.arm_rows(arm)?;
+        }
+        let n_contrasts = task.arms.n_contrasts();
+        let average = centre::average_effects(task, centring);
+        let groups: Vec<Vec<usize>> = if n_contrasts <= MAX_JOINT {
+            vec![(1..=n_contrasts).collect()]
+        } else {
+            (1..=n_contrasts).map(|arm| vec![arm]).collect()
+        };
+        let (mut forests, mut shrinkage, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, arms) in groups.iter().enumerate() {
+            let centred = Centred::new(task, centring, arms);
+            let of_group: Vec<f64> = arms.iter().map(|&arm| average[arm - 1]).collect();
+            let ground = Ground { inputs, task, centred: &centred, watch };
+            let seed = seed.child(index as u64);
+            let choice = choose::choose(config, &ground, &of_group, seed)?;
+            let forest = ground.grow(&choice.config, seed)?;
+            let n_leaves: usize = forest.trees().iter().map(impactiq_trees::Tree::n_leaves).sum();
+            reports.push(ForestReport {
+                outcome: task.outcome.to_owned(),
+                arms: arms.iter().map(|&arm| task.arms.labels()[arm].clone()).collect(),
+                n_trees: forest.n_trees() as u64,
+                min_arm_rows: choice.config.min_arm_rows,
+                chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
+                constant: choice.constant,
+                candidates: choice.candidates,
+                shrinkage: choice.shrinkage,
+                mean_leaves: n_leaves as f64 / forest.n_trees().max(1) as f64,
+            });
+            shrinkage.push(choice.shrinkage);
+            forests.push(forest);
+        }
+        Ok((ForestModel { forests, average, shrinkage }, reports))
+    }
+
+    /// Effects for every row of the inputs, with 95 % normal intervals around the forest's own
+    /// estimate when asked for. Shrunken effects have none: the interval would belong to
+    /// another number than the one beside it.
+    pub(super) fn effects(&self, inputs: &Inputs<'_>, intervals: bool) -> Effects {
+        let mut effects = Effects::default();
+        for (forest, &share) in self.forests.iter().zip(&self.shrinkage) {
+            let answer = forest.predict(&inputs.columns(), None, intervals && share == 1.0);
+            let n = inputs.n_rows();
+            let variances = answer.variances.unwrap_or_default();
+            for (k, mut cate) in answer.effects.into_iter().enumerate() {
+                let average = self.average[effects.cate.len()];
+                let half = |row: usize| variances.get(k).map_or(f64::NAN, |variance| Z * variance[row].sqrt());
+                if intervals {
+                    effects.lower.push((0..n).map(|row| cate[row] - half(row)).collect());
+                    effects.upper.push((0..n).map(|row| cate[row] + half(row)).collect());
+                }
+                for effect in &mut cate {
+                    *effect = match *effect {
+                        unknown if unknown.is_nan() => average,
+                        own if share == 1.0 => own,
+                        own => average + share * (own - average),
+                    };
+                }
+                effects.cate.push(cate);
+            }
+        }
+        effects
+    }
+}
+
+/// What the forests of one group of contrasts grow from.
+struct Ground<'a> {
+    inputs: &'a Inputs<'a>,
+    task: &'a LearnerTask<'a>,
+    centred: &'a Centred,
+    watch: &'a dyn Watch,
+}
+
+impl Ground<'_> {
+    fn grow(&self, config: &ForestConfig, seed: Seed) -> Result<EffectForest, CausalError> {
+        match self.centred.treatments.len() {
+            1 => self.grow_joint::<1, 8>(config, seed),
+            2 => self.grow_joint::<2, 12>(config, seed),
+            3 => self.grow_joint::<3, 20>(config, seed),
+            _ => self.grow_joint::<4, 28>(config, seed),
+        }
+    }
+
+    fn grow_joint<const K: usize, const L: usize>(
+        &self,
+        config: &ForestConfig,
+        seed: Seed,
+    ) -> Result<EffectForest, CausalError> {
+        let centred = self.centred;
+        let task = EffectTask::<K> {
+            rows: &centred.rows,
+            outcome: &centred.outcome,
+            contrasts: std::array::from_fn(|k| centred.treatments[k].as_slice()),
+            arms: Some(&centred.arms),
+            weights: self.task.weights,
+            // The sampling ids are clusters where there are any.
+            clusters: None,
+            row_ids: self.task.row_ids,
+        };
+        let forest = grow_effect_forest::<K, L>(&self.inputs.columns(), &task, config, seed, &Quiet(self.watch))?;
+        // A smaller forest than was asked for must not pass for the whole.
+        if self.watch.should_stop() { Err(CausalError::Stopped) } else { Ok(forest) }
+    }
+}
