@@ -4,6 +4,9 @@
 //! forest is noisy in a way that a large one is not, and noise would speak for large leaves: so
 //! two small forests are grown per leaf size, and the loss is the mean product of their
 //! residuals, whose expectation holds no noise of having few trees.
+//!
+//! One effect for everybody is a candidate too, and the one that needs no evidence: another
+//! takes its place only when it is better by more than one standard error of the difference.
 
 use impactiq_data::Seed;
 use impactiq_trees::{EffectForest, ForestConfig};
@@ -14,7 +17,7 @@ use crate::error::CausalError;
 use crate::learners::LearnerConfig;
 
 /// Rows of every arm per leaf that are tried, from many to few; too many for the data are left out.
-const LADDER: [u32; 9] = [20_000, 6_000, 2_000, 600, 200, 100, 50, 20, 5];
+const LADDER: [u32; 10] = [20_000, 6_000, 2_000, 600, 200, 100, 50, 20, 5, 2];
 
 /// Trees of each of the two forests of a leaf size.
 const SMALL: usize = 24;
@@ -53,7 +56,7 @@ pub(super) fn choose(
     let shrink = config.shrink.unwrap_or(false);
     let seed = seed.child(SEEDS);
     if config.min_arm_rows.is_some() {
-        let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.1 } else { 1.0 };
+        let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.slope } else { 1.0 };
         return Ok(Choice { config: asked, candidates: Vec::new(), constant: false, shrinkage });
     }
     let smallest = ground.smallest_arm();
@@ -63,15 +66,18 @@ pub(super) fn choose(
     // Leaves as large as the arm: no split, one effect for everybody.
     let sizes = std::iter::once(smallest.max(1)).chain(LADDER.into_iter().filter(|&size| f64::from(size) <= most));
     let mut candidates: Vec<Candidate> = Vec::new();
-    let (mut best, mut best_loss, mut shrinkage, mut worse) = (smallest.max(1), f64::INFINITY, 1.0, 0);
+    let mut constant: Option<Trial> = None;
+    let mut best: Option<(u32, Trial)> = None;
+    let mut worse = 0;
     for size in sizes {
         let small = ForestConfig { min_arm_rows: size, ..asked.clone() };
-        let (loss, slope) = ground.try_out(&small, average, seed)?;
-        let constant = candidates.is_empty();
-        candidates.push(Candidate { min_arm_rows: (!constant).then_some(size), r_loss: loss });
-        if loss < best_loss {
-            (best, best_loss, worse) = (size, loss, 0);
-            shrinkage = if constant { 1.0 } else { slope };
+        let trial = ground.try_out(&small, average, seed)?;
+        let of_arms = constant.is_some().then_some(size);
+        candidates.push(Candidate { min_arm_rows: of_arms, r_loss: trial.loss });
+        if constant.is_none() {
+            constant = Some(trial);
+        } else if best.as_ref().is_none_or(|(_, best)| trial.loss < best.loss) {
+            (best, worse) = (Some((size, trial)), 0);
         } else {
             worse += 1;
         }
@@ -79,9 +85,33 @@ pub(super) fn choose(
             break;
         }
     }
-    let constant = best == smallest.max(1);
-    let shrinkage = if shrink { shrinkage } else { 1.0 };
-    Ok(Choice { config: ForestConfig { min_arm_rows: best, ..asked }, candidates, constant, shrinkage })
+    let better = best.filter(|(_, best)| constant.as_ref().is_none_or(|constant| best.beats(constant)));
+    let constant = better.is_none();
+    let (min_arm_rows, slope) = better.map_or((smallest.max(1), 1.0), |(size, trial)| (size, trial.slope));
+    let shrinkage = if shrink { slope } else { 1.0 };
+    Ok(Choice { config: ForestConfig { min_arm_rows, ..asked }, candidates, constant, shrinkage })
+}
+
+/// Small forests of one leaf size.
+struct Trial {
+    /// Out-of-bag R-loss.
+    loss: f64,
+    /// The slope of the outcomes on what is predicted beyond the average, between 0 and 1.
+    slope: f64,
+    /// Each row's part in the loss; NaN for rows without one.
+    rows: Vec<f64>,
+}
+
+impl Trial {
+    /// Better by more than one standard error of the paired difference (rows taken as
+    /// independent).
+    fn beats(&self, other: &Trial) -> bool {
+        let gains = || other.rows.iter().zip(&self.rows).map(|(a, b)| a - b).filter(|gain| !gain.is_nan());
+        let n = gains().count() as f64;
+        let mean = gains().sum::<f64>() / n;
+        let variance = gains().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        mean > (variance / n).sqrt()
+    }
 }
 
 impl Ground<'_> {
@@ -91,14 +121,13 @@ impl Ground<'_> {
         counts.into_iter().min().unwrap_or_default()
     }
 
-    /// Out-of-bag R-loss of a forest's settings, and the slope of the outcomes on what it
-    /// predicts beyond the average, between 0 and 1.
-    fn try_out(&self, config: &ForestConfig, average: &[f64], seed: Seed) -> Result<(f64, f64), CausalError> {
+    fn try_out(&self, config: &ForestConfig, average: &[f64], seed: Seed) -> Result<Trial, CausalError> {
         let trees_per_bag = config.trees_per_bag.min(2);
         let small = ForestConfig { n_trees: SMALL, trees_per_bag, ..config.clone() };
         let one = self.out_of_bag(&self.grow(&small, seed.child(0))?);
         let two = self.out_of_bag(&self.grow(&small, seed.child(1))?);
         let centred = self.centred;
+        let mut rows = vec![f64::NAN; centred.rows.len()];
         let (mut loss, mut total, mut along, mut square) = (0.0, 0.0, 0.0, 0.0);
         for (i, &row) in centred.rows.iter().enumerate() {
             let row = row as usize;
@@ -111,14 +140,15 @@ impl Ground<'_> {
                 continue;
             }
             let y = centred.outcome[row];
-            loss += weight * (y - a) * (y - b);
+            rows[i] = weight * (y - a) * (y - b);
+            loss += rows[i];
             total += weight;
             let constant = part(&|k| average[k]);
             along += weight * (y - constant) * (0.5 * (a + b) - constant);
             square += weight * (a - constant) * (b - constant);
         }
         let slope = if square > 0.0 { (along / square).clamp(0.0, 1.0) } else { 0.0 };
-        Ok((if total > 0.0 { loss / total } else { f64::INFINITY }, slope))
+        Ok(Trial { loss: if total > 0.0 { loss / total } else { f64::INFINITY }, slope, rows })
     }
 
     fn out_of_bag(&self, forest: &EffectForest) -> Vec<Vec<f64>> {

@@ -61,7 +61,8 @@ pub struct ForestReport {
     pub n_trees: u64,
     /// Splitting rows of every arm per leaf at least.
     pub min_arm_rows: u32,
-    /// `config`, or `r_loss`: the smallest out-of-bag R-loss of small forests.
+    /// `config`, or `r_loss`: the smallest out-of-bag R-loss of small forests, one effect for
+    /// everybody unless another is better by more than a standard error.
     pub chosen_by: String,
     /// The leaf sizes that were tried, with their losses; empty when the config gave one.
     pub candidates: Vec<Candidate>,
