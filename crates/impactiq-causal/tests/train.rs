@@ -339,9 +339,15 @@ fn a_causal_forest_knows_a_known_effect_and_how_well() {
 
 #[test]
 fn where_the_effect_is_the_same_for_everybody_a_forest_says_so() {
-    let (table, _) = generated(SynthKind::NieWagerC, 4_000, 5);
-    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\n\
-                assignment: {kind: observational}\nsplit: {holdout: 0}\nlearner: {kind: causal_forest, n_trees: 60}\n";
+    let n = 4_000u64;
+    let column = |stream: u64| -> Vec<f64> { (0..n).map(|row| Seed::new(stream).uniform(row)).collect() };
+    let (x, z, noise) = (column(1), column(2), column(3));
+    let t: Vec<f64> = column(4).iter().map(|u| f64::from(u8::from(*u < 0.5))).collect();
+    let y: Vec<f64> = (0..n as usize).map(|i| 2.0 * x[i] + t[i] + noise[i]).collect();
+    let columns = [("x", x), ("z", z), ("t", t), ("y", y)].map(|(name, v)| (name.to_owned(), v));
+    let table = impactiq_data::dataset::number_table(columns.to_vec()).unwrap();
+    let yaml = "data: {path: x}\nroles: {treatment: t, control: 0, outcome: y}\nsplit: {holdout: 0}\n\
+                learner: {kind: causal_forest, n_trees: 60}\n";
     let (config, data) = dataset(yaml, table.clone());
     let Trained { model, report } = train(&config, &data, &Silent).unwrap();
     assert!(report.forests[0].constant, "{:?}", report.forests);

@@ -1,7 +1,6 @@
 //! Outcomes and treatments less their expectations (Robinson 1988), and the average effects.
 
-use super::Centring;
-use crate::learners::LearnerTask;
+use crate::learners::task::{Centring, LearnerTask};
 use crate::nuisance::OutOfFold;
 
 /// What one forest learns from; vectors are indexed by row of the inputs.

@@ -12,9 +12,9 @@ use impactiq_data::Seed;
 use impactiq_trees::{EffectForest, ForestConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{Ground, resolve};
+use super::ground::Ground;
 use crate::error::CausalError;
-use crate::learners::LearnerConfig;
+use crate::learners::config::LearnerConfig;
 
 /// Rows of every arm per leaf that are tried, from many to few; too many for the data are left out.
 const LADDER: [u32; 10] = [20_000, 6_000, 2_000, 600, 200, 100, 50, 20, 5, 2];
@@ -52,7 +52,7 @@ pub(super) fn choose(
     average: &[f64],
     seed: Seed,
 ) -> Result<Choice, CausalError> {
-    let asked = resolve(config);
+    let asked = config.forest();
     let shrink = config.shrink.unwrap_or(false);
     let seed = seed.child(SEEDS);
     if config.min_arm_rows.is_some() {
