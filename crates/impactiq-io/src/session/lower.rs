@@ -64,6 +64,11 @@ impl Lower<'_> {
             SqlExpr::Nested(inner) => of(inner)?,
             SqlExpr::Value(value) => self.literal(&value.value)?,
             SqlExpr::UnaryOp { op, expr } => self.unary(*op, expr, depth)?,
+            // A quotient is a quotient: whether a file's counts were read as whole numbers or as
+            // floats must not decide whether `clicks / views` is 0.25 or 0.
+            SqlExpr::BinaryOp { left, op: BinaryOperator::Divide, right } => {
+                binary_expr(cast(of(left)?, DataType::Float64), Operator::Divide, of(right)?)
+            }
             SqlExpr::BinaryOp { left, op, right } => match operator(op) {
                 Some(operator) => binary_expr(of(left)?, operator, of(right)?),
                 None => return self.unsupported(parsed),
@@ -312,7 +317,6 @@ fn operator(op: &BinaryOperator) -> Option<Operator> {
         BinaryOperator::Plus => Operator::Plus,
         BinaryOperator::Minus => Operator::Minus,
         BinaryOperator::Multiply => Operator::Multiply,
-        BinaryOperator::Divide => Operator::Divide,
         BinaryOperator::Modulo => Operator::Modulo,
         BinaryOperator::Gt => Operator::Gt,
         BinaryOperator::GtEq => Operator::GtEq,
