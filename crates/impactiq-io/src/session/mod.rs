@@ -225,6 +225,7 @@ fn parse_detail(error: &ParserError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Refused;
     use arrow::array::{Float64Array, Int64Array, StringArray};
 
     fn batch() -> RecordBatch {
@@ -289,6 +290,48 @@ mod tests {
     }
 
     #[test]
+    fn results_are_those_of_sql() {
+        let value = |sql: &str| {
+            let array = compile(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).evaluate(&batch()).unwrap();
+            arrow::util::display::array_value_to_string(&array, 0).unwrap()
+        };
+        for (sql, expected) in [
+            ("7 / 2", "3"),
+            ("7 / 2.0", "3.5"),
+            ("-7 % 3", "-1"),
+            ("2 + 3 * 4 - -1", "15"),
+            ("NULL IS NULL AND NOT FALSE", "true"),
+            ("substring('abcdef' from 2 for 3)", "bcd"),
+            ("CAST('2026-01-31' AS DATE) + INTERVAL '1 day'", "2026-02-01"),
+            ("extract(year from DATE '2026-01-31')", "2026"),
+            ("CASE WHEN V1 > 5 THEN 'a' WHEN V1 = 1 THEN 'b' ELSE 'c' END", "b"),
+            ("coalesce(NULL, V1, 3)", "1"),
+            ("1 BETWEEN 0 AND 2 AND 3 NOT IN (1, 2)", "true"),
+            ("9223372036854775808", "9.223372036854776e18"),
+            ("TRY_CAST('x' AS INT) IS NULL", "true"),
+        ] {
+            assert_eq!(value(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn long_and_deep_expressions_are_refused() {
+        for sql in ["V1 + ".repeat(300) + "V1", "V1 + ".repeat(30_000) + "V1", "NOT ".repeat(2_000) + "TRUE"] {
+            assert!(matches!(compile(&sql).unwrap_err(), IoError::Sql { .. }));
+        }
+        assert!(compile(&("V1 + ".repeat(150) + "V1")).is_ok());
+    }
+
+    #[test]
+    fn what_a_row_cannot_answer_is_told() {
+        for sql in
+            ["[1, 2]", "{'a': 1}", "interval '1 bla'", "V1 -> 'x'", "CAST(V1 AS BYTEA)", "$1", "count(DISTINCT V1)"]
+        {
+            assert!(compile(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
     fn a_failing_row_is_named() {
         let expression = compile("10 / V1").unwrap();
         let IoError::SqlRow { place, detail, .. } = expression.evaluate(&batch()).unwrap_err() else { panic!() };
@@ -315,6 +358,17 @@ mod tests {
             "TRY_CAST(channel AS INT)",
             "extract(year from to_timestamp(V1))",
             "regexp_like(channel, 'W.b')",
+            "channel ILIKE 'w%' OR channel NOT LIKE '%\\_%' ESCAPE '\\'",
+            "trim(both ' ' from channel) || ltrim(channel)",
+            "position('e' in channel) + strpos(channel, 'b')",
+            "ceil(f.x) + floor(f.x) - f.x % 2",
+            "V1::DOUBLE / 3",
+            "CASE V1 WHEN 1 THEN 'one' WHEN 0 THEN 'none' END",
+            "(V1 IS DISTINCT FROM 1) AND (f.x > 0) IS NOT TRUE",
+            "DATE '2026-01-31' + INTERVAL '1' MONTH > DATE '2026-02-01'",
+            "date_trunc('month', to_timestamp(V1)) < TIMESTAMP '2026-01-31T00:00:00'",
+            "channel ~ 'W.b'",
+            "-9223372036854775808 < -V1 AND NOT V1 = 0",
             "to_timestamp(V1) > TIMESTAMP '1970-01-01T00:00:00'",
         ] {
             let expression = compile(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
