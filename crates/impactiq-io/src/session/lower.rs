@@ -183,10 +183,10 @@ impl Lower<'_> {
 
     fn unary(&self, op: UnaryOperator, inner: &SqlExpr, depth: usize) -> Result<Expr, IoError> {
         // The smallest whole number has no positive twin.
-        if let (UnaryOperator::Minus, SqlExpr::Value(value)) = (op, inner) {
-            if let Value::Number(text, long) = &value.value {
-                return self.literal(&Value::Number(format!("-{text}"), *long));
-            }
+        if let (UnaryOperator::Minus, SqlExpr::Value(value)) = (op, inner)
+            && let Value::Number(text, long) = &value.value
+        {
+            return self.literal(&Value::Number(format!("-{text}"), *long));
         }
         let expr = self.at(inner, depth + 1)?;
         Ok(match op {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
 use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
@@ -63,8 +63,8 @@ impl Session {
         let expr = guarded(|| simplify(lowered, &schema)).map_err(|e| fail(told(&e)))?;
 
         let used = expr.column_refs();
-        let used: Vec<Field> =
-            columns.iter().filter(|field| used.iter().any(|column| column.name == *field.name())).cloned().collect();
+        let is_used = |field: &&Field| used.contains(&Column::new_unqualified(field.name()));
+        let used: Vec<Field> = columns.iter().filter(is_used).cloned().collect();
         let build = || {
             let schema = df_schema(used.clone())?;
             let physical =
@@ -296,8 +296,8 @@ mod tests {
             arrow::util::display::array_value_to_string(&array, 0).unwrap()
         };
         for (sql, expected) in [
-            ("7 / 2", "3"),
-            ("7 / 2.0", "3.5"),
+            ("7 / 2", "3.5"),
+            ("floor(7 / 2)", "3.0"),
             ("-7 % 3", "-1"),
             ("2 + 3 * 4 - -1", "15"),
             ("NULL IS NULL AND NOT FALSE", "true"),
@@ -333,12 +333,12 @@ mod tests {
 
     #[test]
     fn a_failing_row_is_named() {
-        let expression = compile("10 / V1").unwrap();
+        let expression = compile("10 % V1").unwrap();
         let IoError::SqlRow { place, detail, .. } = expression.evaluate(&batch()).unwrap_err() else { panic!() };
         assert_eq!(place.row, Some(2));
         assert_eq!(detail, "divide by zero error");
         let (values, failures) = expression.evaluate_rows(&batch()).unwrap();
-        assert_eq!(values.as_primitive::<arrow::datatypes::Int64Type>().value(0), 10);
+        assert_eq!(values.as_primitive::<arrow::datatypes::Int64Type>().value(0), 0);
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].0, 1);
     }
