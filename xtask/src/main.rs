@@ -10,7 +10,7 @@ mod mutate;
 mod tidy;
 mod workspace;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
 cargo xtask <command>
@@ -20,6 +20,7 @@ cargo xtask <command>
   golden [--check]   write the golden predictions, or compare with them
   mutate [--only W]  plant mistakes one by one (those with W in their name or file); the tests must notice
   bench NAME         measure against a peer: boosting, metrics, end-to-end (--rows N --threads N …)
+  ci                 the whole gate, .ci/run
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
         ["golden", "--check"] => golden::run(true),
         ["mutate"] => mutate::run(None),
         ["mutate", "--only", word] => mutate::run(Some(word)),
+        ["ci"] => {
+            workspace::root().and_then(|root| workspace::run(Command::new(root.join(".ci/run")).current_dir(root)))
+        }
         ["bench", name, options @ ..] => bench::run(name, options),
         _ => {
             eprint!("{USAGE}");

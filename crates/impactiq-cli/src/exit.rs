@@ -79,9 +79,30 @@ impl Failure {
         )
     }
 
-    fn from_parts(message: String, hint: Option<String>) -> Self {
-        let hint = hint.or_else(|| Some("`impactiq --help` lists what can be done".into()));
+    fn from_parts(message: String, hint: Option<String>, otherwise: &str) -> Self {
+        let hint = hint.or_else(|| Some(otherwise.into()));
         Failure { message, place: None, hint, exit: Exit::Failed }
+    }
+}
+
+/// What to do about an error that has no hint of its own.
+const MEND_THE_ROWS: &str = "mend the data, or leave rows out with `data.where`";
+const MEND_THE_CONFIG: &str = "correct it there; `impactiq reference config` lists every key with its values";
+
+fn of_data(error: &DataError) -> &'static str {
+    match error {
+        DataError::BadSetting { .. } => "choose a value in that range",
+        _ => MEND_THE_ROWS,
+    }
+}
+
+fn of_causal(error: &CausalError) -> &'static str {
+    match error {
+        CausalError::Data(error) => of_data(error),
+        CausalError::Mismatch { .. } => "bring rows with the arms, outcomes and features the model was trained with",
+        CausalError::NotFinite { .. } => "look for extreme values in the outcome and the features",
+        CausalError::Stopped => "run the same command again to start over",
+        _ => MEND_THE_CONFIG,
     }
 }
 
@@ -92,15 +113,28 @@ impl fmt::Display for Failure {
 }
 
 macro_rules! from_library_error {
-    ($($error:ty),+) => {$(
+    ($($error:ty => $otherwise:expr),+) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Failure::from_parts(error.to_string(), error.hint())
+                let otherwise: fn(&$error) -> &'static str = $otherwise;
+                Failure::from_parts(error.to_string(), error.hint(), otherwise(&error))
             }
         }
     )+};
 }
-from_library_error!(DataError, MetricsError, IoError, CausalError, ScoreError);
+from_library_error!(
+    DataError => of_data,
+    MetricsError => |_| MEND_THE_ROWS,
+    IoError => |error| match error {
+        IoError::Data(error) => of_data(error),
+        _ => "check the path and the file",
+    },
+    CausalError => of_causal,
+    ScoreError => |error| match error {
+        ScoreError::Causal(error) => of_causal(error),
+        _ => "check the model directory and the file",
+    }
+);
 
 /// The result of everything a command does.
 pub type Outcome<T> = Result<T, Failure>;

@@ -329,7 +329,9 @@ fn numbers<'t>(
     let values = match column {
         ColumnView::Number(values) => values,
         ColumnView::Category { codes, levels } => {
-            let row = codes.iter().position(|&code| code != MISSING_LEVEL).unwrap_or_default();
+            // One word makes a column of numbers a column of text: the word is what must be named.
+            let is_word = |code: &u32| levels.get(*code as usize).is_some_and(|level| level.parse::<f64>().is_err());
+            let row = codes.iter().position(is_word).unwrap_or_default();
             let value = levels.get(codes[row] as usize).cloned().unwrap_or_default();
             return Err(DataError::NotANumber { column: name.to_owned(), role, value, row: at(row) });
         }

@@ -41,7 +41,7 @@ pub enum DataError {
         after: Option<String>,
     },
     /// A value is missing where none may be.
-    #[error("column '{column}' ({role}) has {n_missing} missing values, the first in row {first_row}")]
+    #[error("column '{column}' ({role}) has {n_missing} missing value{}, the first in row {first_row}", if *.n_missing == 1 { "" } else { "s" })]
     MissingValues {
         /// The column.
         column: String,

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn bad_rows_of_a_feature_are_values() {
-        let features = RowFeatures::compile(&derived(&[("q", "6 / a"), ("r", "b / (b - 1.0)")]), &schema()).unwrap();
+        let features = RowFeatures::compile(&derived(&[("q", "6 % a"), ("r", "b / (b - 1.0)")]), &schema()).unwrap();
         let (applied, errors) = features.apply_rows(&batch()).unwrap();
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert_eq!((errors[0].row, errors[0].column.as_str()), (1, "q"));

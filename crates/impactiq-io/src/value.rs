@@ -338,10 +338,8 @@ impl<'a> Cell<'a> {
         };
         match float {
             None => Ok(None),
-            // The bounds of i64 as floats; the upper one is just outside.
-            Some(v) if v.fract() == 0.0 && (-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&v) => {
-                Ok(Some(v as i64))
-            }
+            // The upper bound of i64 is no float; the next float above is just outside.
+            Some(v) if v.fract() == 0.0 && (i64::MIN as f64..-(i64::MIN as f64)).contains(&v) => Ok(Some(v as i64)),
             Some(_) => Err(NOT_WHOLE),
         }
     }

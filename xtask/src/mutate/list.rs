@@ -212,7 +212,7 @@ pub const MUTATIONS: [Mutation; 24] = [
         file: "crates/impactiq-causal/src/train.rs",
         find: ".filter(|&row| !held_out[row as usize])",
         replace: ".filter(|&row| !held_out[row as usize] || row < u32::MAX)",
-        first: (Test("train"), ""),
+        first: (Test("train"), "held_out"),
     },
     Mutation {
         name: "effects are control minus treated",

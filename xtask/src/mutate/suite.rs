@@ -127,7 +127,7 @@ mod tests {
         };
         let good = program("good", "exit 0");
         let bad = program("bad", "echo 'test x::y ... FAILED'; exit 101");
-        assert_eq!(run(&[good.clone()], &folder, "").unwrap(), Verdict::Green);
+        assert_eq!(run(std::slice::from_ref(&good), &folder, "").unwrap(), Verdict::Green);
         assert_eq!(run(&[good, bad], &folder, "").unwrap(), Verdict::Red("x::y".into()));
         std::fs::remove_dir_all(&folder).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use impactiq_data::{Assignment, Dataset, OutcomeKind};
+use impactiq_data::{Assignment, Column, Dataset, OutcomeKind};
 use serde::{Deserialize, Serialize};
 
 use super::balance::BalanceRow;
@@ -61,6 +61,18 @@ pub enum Warning {
         /// Share of rows cut.
         share: f64,
     },
+    /// A feature is read as a category because a few of its values are no numbers.
+    TextAmongNumbers {
+        /// The feature.
+        feature: String,
+        /// A value that is no number.
+        value: String,
+    },
+    /// A feature has one value only.
+    ConstantFeature {
+        /// The feature.
+        feature: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -86,6 +98,14 @@ impl fmt::Display for Warning {
                 "for {:.2} % of the rows the probability of arm '{arm}' or of the control was cut at gates.overlap_min",
                 share * 100.0
             ),
+            Warning::TextAmongNumbers { feature, value } => write!(
+                f,
+                "feature '{feature}' holds '{value}' among numbers and is therefore a category, not a quantity: \
+                 if '{value}' means missing, leave the field empty"
+            ),
+            Warning::ConstantFeature { feature } => {
+                write!(f, "feature '{feature}' has one value only: it can tell nobody from anybody")
+            }
         }
     }
 }
@@ -135,5 +155,56 @@ pub fn warnings(data: &Dataset, balance: &[BalanceRow], overlap: &[ArmOverlap]) 
             all.push(Warning::FewClusters { n: distinct.len() as u64 });
         }
     }
+    for (name, column) in data.raw.names().iter().zip(data.raw.columns()) {
+        let feature = name.clone();
+        if let Some(value) = text_among_numbers(column) {
+            all.push(Warning::TextAmongNumbers { feature, value: value.to_owned() });
+        } else if is_constant(column) {
+            all.push(Warning::ConstantFeature { feature });
+        }
+    }
     all
+}
+
+/// A level that is no number where nine in ten of the others are.
+fn text_among_numbers(column: &Column) -> Option<&str> {
+    let Column::Category { levels, .. } = column else { return None };
+    let is_number = |level: &&String| level.trim().parse::<f64>().is_ok();
+    let n_numbers = levels.iter().filter(is_number).count();
+    let odd = levels.iter().find(|level| !is_number(level))?;
+    (n_numbers * 10 >= levels.len() * 9 && n_numbers >= 10).then_some(odd.as_str())
+}
+
+/// True when every row has the same value, or none.
+fn is_constant(column: &Column) -> bool {
+    match column {
+        Column::Number(values) => values.windows(2).all(|w| w[0] == w[1] || (w[0].is_nan() && w[1].is_nan())),
+        Column::Category { codes, .. } => codes.windows(2).all(|w| w[0] == w[1]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn category(levels: Vec<String>) -> Column {
+        Column::Category { codes: (0..levels.len() as u32).collect(), levels }
+    }
+
+    #[test]
+    fn one_question_mark_among_numbers_is_named() {
+        let mut levels: Vec<String> = (0..50).map(|i| i.to_string()).collect();
+        levels.push("?".into());
+        assert_eq!(text_among_numbers(&category(levels.clone())), Some("?"));
+        levels.truncate(50);
+        assert_eq!(text_among_numbers(&category(levels)), None);
+        assert_eq!(text_among_numbers(&category(vec!["1".into(), "web".into()])), None);
+    }
+
+    #[test]
+    fn a_column_of_one_value_or_of_none_is_constant() {
+        assert!(is_constant(&Column::Number(vec![f64::NAN; 3])));
+        assert!(is_constant(&Column::Number(vec![2.0; 3])));
+        assert!(!is_constant(&Column::Number(vec![2.0, f64::NAN])));
+    }
 }

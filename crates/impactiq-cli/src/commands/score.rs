@@ -67,7 +67,8 @@ pub fn score(args: &ScoreArgs, context: Context<'_>) -> Outcome<Scoring> {
     let started = context.watch.elapsed();
     let keep = if args.keep.is_empty() { scorer.manifest().roles.id.clone() } else { args.keep.clone() };
     let source = Source { paths: vec![args.data.clone()], ..Source::default() };
-    let batches = Batches::open(&source, scorer.schema(), &PassThrough::Only(keep.clone()))?;
+    let batches = Batches::open(&source, scorer.schema(), &PassThrough::Only(keep.clone()))
+        .map_err(|error| in_data(error, &args.data))?;
     let layout = Layout::new(&scorer, &batches.schema(), keep, !args.strict)?;
     let mut writer = Writer::create(&args.output, &layout.schema, context.global.overwrite)?;
     let mut scoring = Scoring {
@@ -117,6 +118,13 @@ fn read_ahead(batches: Batches, watch: &dyn Watch, mut each: impl FnMut(Batch) -
         }
         Ok(())
     })
+}
+
+/// A column that is missing is missing in the data; other errors name their file.
+fn in_data(error: IoError, data: &str) -> Failure {
+    let names_no_file = matches!(error, IoError::Data(_));
+    let failure = Failure::from(error);
+    if names_no_file { failure.at(data) } else { failure }
 }
 
 fn place_row(row: u64, error: &RowError) -> String {

@@ -212,9 +212,9 @@ pub fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
     let mut table = TextTable::new(&[
         ("", Align::Left),
         ("estimate", Align::Right),
-        ("95 % interval", Align::Left),
         ("std. error", Align::Right),
         ("n", Align::Right),
+        ("95 % interval", Align::Left),
     ]);
     let estimators = &contrast.estimators;
     let rows = [
@@ -228,9 +228,9 @@ pub fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
-            number::interval(estimate, unit),
             number::std_error(estimate, unit),
             estimate.n().map_or_else(String::new, number::count),
+            number::interval(estimate, unit),
         ]);
     }
     table

@@ -81,14 +81,14 @@ fn model_that_is_not_there() {
 fn data_without_a_feature() {
     let folder = Folder::with_model();
     folder.write("trial.csv", trial(10).replacen(",x,", ",xx,", 1));
-    folder.refused("data_without_a_feature", SCORE, &["'x'"]);
+    folder.refused("data_without_a_feature", SCORE, &["'x'", "trial.csv"]);
 }
 
 #[test]
 fn data_without_the_identifier() {
     let folder = Folder::with_model();
     folder.write("trial.csv", trial(10).replacen("id,", "key,", 1));
-    folder.refused("data_without_the_identifier", SCORE, &["'id'"]);
+    folder.refused("data_without_the_identifier", SCORE, &["'id'", "trial.csv"]);
 }
 
 #[test]

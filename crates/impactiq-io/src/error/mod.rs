@@ -459,11 +459,10 @@ impl IoError {
         | IoError::BadValue { place, .. }
         | IoError::InfiniteValue { place, .. }
         | IoError::SqlRow { place, .. } = &mut self
+            && let Some(row) = place.row
         {
-            if let Some(row) = place.row {
-                place.row = Some(row + before);
-                place.row_in_file = Some(row + before_in_file);
-            }
+            place.row = Some(row + before);
+            place.row_in_file = Some(row + before_in_file);
         }
         self
     }

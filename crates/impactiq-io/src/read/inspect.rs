@@ -177,16 +177,15 @@ impl Inspected {
             if window.is_empty() {
                 break;
             }
-            let seen: Vec<Result<(usize, Seen), (usize, IoError)>> = window
+            let seen: Vec<(usize, Result<Seen, IoError>)> = window
                 .into_par_iter()
-                .map(|block| {
-                    let block = block.map_err(|error| (0, error))?;
-                    let seen = observe(&block, &files[block.file], &wanted).map_err(|error| (block.file, error))?;
-                    Ok((block.file, seen))
+                .map(|block| match block {
+                    Ok(block) => (block.file, observe(&block, &files[block.file], &wanted)),
+                    Err(error) => (0, Err(error)),
                 })
                 .collect();
-            for seen in seen {
-                let (file, seen) = seen.map_err(|(file, error)| error.moved(n_read, n_in_file[file]))?;
+            for (file, seen) in seen {
+                let seen = seen.map_err(|error| error.moved(n_read, n_in_file[file]))?;
                 all.iter_mut().zip(seen.kinds).for_each(|(all, kinds)| all.add(kinds));
                 n_read += seen.n_rows;
                 n_in_file[file] += seen.n_rows;

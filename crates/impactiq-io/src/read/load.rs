@@ -221,7 +221,8 @@ impl Layout {
         };
         let file = unit.file();
         let mut part = Part { file, ..Part::default() };
-        part.columns.resize_with(self.columns.len(), Growing::default);
+        let ahead = checked_rows(self.plan.rows_ahead(&unit));
+        part.columns.resize_with(self.columns.len(), || Growing { ahead, ..Growing::default() });
         let worked = self.plan.process(unit, &mut |piece| part.add(self, &piece));
         (file, worked.map(|()| part))
     }
@@ -280,16 +281,15 @@ impl Part {
 #[derive(Default)]
 struct Growing {
     column: Option<Column>,
+    /// Rows that are expected in all, to make room for at once.
+    ahead: usize,
     index: HashMap<String, u32>,
 }
 
 impl Growing {
     fn append(&mut self, part: Column) {
         let Some(column) = &mut self.column else {
-            if let Column::Category { levels, .. } = &part {
-                self.index = levels.iter().cloned().zip(0..).collect();
-            }
-            self.column = Some(part);
+            self.begin(part);
             return;
         };
         match (column, part) {
@@ -320,6 +320,17 @@ impl Growing {
         }
     }
 
+    fn begin(&mut self, mut part: Column) {
+        match &mut part {
+            Column::Number(values) => values.reserve_exact(self.ahead.saturating_sub(values.len())),
+            Column::Category { codes, levels } => {
+                codes.reserve_exact(self.ahead.saturating_sub(codes.len()));
+                self.index = levels.iter().cloned().zip(0..).collect();
+            }
+        }
+        self.column = Some(part);
+    }
+
     fn finish(self) -> Column {
         match self.column {
             Some(Column::Number(mut values)) => {
@@ -335,6 +346,11 @@ impl Growing {
     }
 }
 
+/// Row counts of a damaged file may be anything: room is made for a plausible number only.
+fn checked_rows(n_rows: u64) -> usize {
+    n_rows.min(1 << 24) as usize
+}
+
 /// Everything read so far, in order.
 struct Gathered {
     columns: Vec<Growing>,
@@ -345,8 +361,13 @@ struct Gathered {
 
 impl Gathered {
     fn new(plan: &Plan, n_columns: usize) -> Self {
+        let all = |file: &crate::read::inspect::FilePlan| Some(file.parquet.as_ref()?.n_rows());
+        let ahead = match plan.filter {
+            None => checked_rows(plan.files.iter().map(all).sum::<Option<u64>>().unwrap_or(0)),
+            Some(_) => 0,
+        };
         let mut columns = Vec::new();
-        columns.resize_with(n_columns, Growing::default);
+        columns.resize_with(n_columns, || Growing { ahead, ..Growing::default() });
         let file = |plan: &crate::read::inspect::FilePlan| FileRows {
             path: plan.file.path.clone(),
             first_row: 0,

@@ -41,8 +41,11 @@ impl ParquetFile {
     }
 
     pub fn n_rows(&self) -> u64 {
-        let groups = self.metadata.metadata().row_groups();
-        groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0)).sum()
+        (0..self.n_groups()).map(|group| self.group_rows(group)).sum()
+    }
+
+    pub fn group_rows(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
     }
 
     /// Decodes some columns of some row groups and hands each batch on; stops at an error.

@@ -192,6 +192,16 @@ impl Plan {
         Feed::Decoded(receiver)
     }
 
+    /// Rows that a unit will give, where that is known and nothing is filtered out.
+    pub fn rows_ahead(&self, unit: &Unit) -> u64 {
+        match (unit, &self.filter) {
+            (Unit::Group { file, group }, None) => {
+                self.files[*file].parquet.as_ref().map_or(0, |parquet| parquet.group_rows(*group))
+            }
+            _ => 0,
+        }
+    }
+
     fn names(&self) -> Vec<String> {
         self.wanted.iter().map(|wanted| wanted.name.clone()).collect()
     }

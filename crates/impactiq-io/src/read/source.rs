@@ -222,7 +222,7 @@ mod tests {
                 files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>(),
             )
         };
-        assert_eq!(names(&[root.clone()]).unwrap(), ["a.csv", "b.csv"]);
+        assert_eq!(names(std::slice::from_ref(&root)).unwrap(), ["a.csv", "b.csv"]);
         assert_eq!(names(&[format!("{root}/b.csv"), format!("{root}/[ab].csv")]).unwrap(), ["a.csv", "b.csv"]);
         assert!(matches!(names(&[format!("{root}/*.parquet")]).unwrap_err(), IoError::NoFiles { .. }));
         assert!(matches!(names(&[format!("{root}/no.csv")]).unwrap_err(), IoError::Open { .. }));

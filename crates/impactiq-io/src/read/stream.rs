@@ -136,32 +136,34 @@ impl Batches {
         if window.is_empty() {
             return false;
         }
-        let worked: Vec<Result<Vec<Piece>, (usize, Failure)>> = window
+        let worked: Vec<(usize, Result<Vec<Piece>, Failure>)> = window
             .into_par_iter()
             .map(|unit| {
-                let unit = unit.map_err(|error| (0, Failure::Error(error)))?;
+                let unit = match unit {
+                    Ok(unit) => unit,
+                    Err(error) => return (0, Err(error.into())),
+                };
                 let file = unit.file();
                 let mut pieces = Vec::new();
                 let done = plan.process(unit, &mut |piece| {
                     pieces.push(piece);
                     Ok(())
                 });
-                done.map(|()| pieces).map_err(|failure| (file, failure))
+                (file, done.map(|()| pieces))
             })
             .collect();
-        for pieces in worked {
-            match pieces {
-                Ok(pieces) => pieces.into_iter().for_each(|piece| self.line_up(piece)),
-                Err((file, failure)) => {
-                    let error = match failure {
-                        Failure::Error(error) => error.moved(self.n_read, self.n_in_file[file]),
-                        Failure::Contradiction => self.contradicted(file),
-                    };
-                    self.failed = true;
-                    self.ready.push_back(Err(error));
-                    break;
+        for (file, pieces) in worked {
+            let error = match pieces {
+                Ok(pieces) => {
+                    pieces.into_iter().for_each(|piece| self.line_up(piece));
+                    continue;
                 }
-            }
+                Err(Failure::Error(error)) => error.moved(self.n_read, self.n_in_file[file]),
+                Err(Failure::Contradiction) => self.contradicted(file),
+            };
+            self.failed = true;
+            self.ready.push_back(Err(error));
+            break;
         }
         true
     }

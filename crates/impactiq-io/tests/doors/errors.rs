@@ -135,7 +135,7 @@ fn a_division_by_zero_in_a_feature_is_told_with_its_row() {
         let error = read(&source, &["d".into()], &Silent).unwrap_err();
         (clean(&folder, &error), error.hint().unwrap())
     };
-    assert_eq!(of("10 / a").0, "feature 'd', row 2, line 3 of d.csv: divide by zero error");
+    assert_eq!(of("10 % a").0, "feature 'd', row 2, line 3 of d.csv: divide by zero error");
     let (text, hint) = of("b / a");
     assert_eq!(text, "row 2, column 'd', line 3 of d.csv: the value is infinite (inf)");
     assert!(hint.contains("NULLIF"), "{hint}");

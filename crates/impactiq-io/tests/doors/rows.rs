@@ -10,8 +10,11 @@ fn in_threads<T: Send>(n: usize, run: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(run)
 }
 
+/// Columns by name, their values as text.
+type Values = Vec<(String, Vec<String>)>;
+
 /// Columns as text, so that categories compare by value, and numbers by bits.
-fn bits(table: &Table) -> Vec<(String, Vec<String>)> {
+fn bits(table: &Table) -> Values {
     let text = |column: &Column| match column {
         Column::Number(values) => {
             values.iter().map(|v| format!("{:x}", if v.is_nan() { 0 } else { v.to_bits() })).collect()
@@ -24,7 +27,7 @@ fn bits(table: &Table) -> Vec<(String, Vec<String>)> {
 }
 
 /// Everything about a load but where it came from.
-fn essence(loaded: &Loaded) -> (Vec<(String, Vec<String>)>, Vec<u64>, u64) {
+fn essence(loaded: &Loaded) -> (Values, Vec<u64>, u64) {
     (bits(&loaded.table), loaded.row_ids.clone(), loaded.n_rows_read)
 }
 
@@ -207,7 +210,7 @@ fn a_stream_gives_a_model_the_bits_it_was_trained_on() {
     let expected = bits(&to_table(&batch, &columns).unwrap());
     for name in ["a.parquet", "b.csv", "b.csv.zst", "b.ndjson"] {
         let source = folder.batch(name, &batch);
-        let mut found: Option<Vec<(String, Vec<String>)>> = None;
+        let mut found: Option<Values> = None;
         for item in Batches::open(&source, &typed, &PassThrough::default()).unwrap() {
             let item = item.unwrap();
             assert_eq!(item.errors, []);

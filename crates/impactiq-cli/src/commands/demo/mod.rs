@@ -20,6 +20,9 @@ use crate::output::number;
 
 mod words;
 
+/// The seed of the generated trial.
+const TRIAL_SEED: u64 = 1;
+
 /// Marks a folder that a tour may empty.
 const MARKER: &str = ".impactiq-demo";
 
@@ -87,7 +90,7 @@ fn tour(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
         fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
         let data = folder.join(trial.data);
         let truth = if trial.key == CRITEO.key {
-            let seed = Seed::new(context.global.seed.unwrap_or(7));
+            let seed = Seed::new(context.global.seed.unwrap_or(TRIAL_SEED));
             let plan = SynthPlan::new(SynthKind::Criteo, &SynthOptions::default(), args.rows, seed)?;
             Some(synth::write(&plan, &data, context)?)
         } else {

@@ -108,7 +108,7 @@ fn qini(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     CurveChart {
         title,
         subtitle: format!(
-            "Qini curve of arm {} on {}, 95 % band; the dashed line is what random targeting would bring",
+            "Qini curve of arm {} on {}, with its 95 % band; dashed: random targeting",
             subject.arm,
             people(subject)
         ),

@@ -137,7 +137,8 @@ fn take_scores(loaded: &mut Loaded, column: &str) -> Result<Vec<f64>, DataError>
     let values = match loaded.table.column(column)? {
         ColumnView::Number(values) => values.to_vec(),
         view @ ColumnView::Category { .. } => {
-            let row = (0..view.len()).find(|&row| !view.is_missing(row)).unwrap_or_default();
+            let is_text = |row: &usize| view.text(*row).is_some_and(|text| text.parse::<f64>().is_err());
+            let row = (0..view.len()).find(is_text).unwrap_or_default();
             let value = view.text(row).unwrap_or_default();
             return Err(DataError::NotANumber { column: column.to_owned(), role: "score", value, row: at(row) });
         }

@@ -11,16 +11,16 @@ pub fn metrics(metrics: &Metrics, unit: Unit) -> TextTable {
     let mut table = TextTable::new(&[
         ("metric", Align::Left),
         ("value", Align::Right),
-        ("95 % interval", Align::Left),
         ("n", Align::Right),
+        ("95 % interval", Align::Left),
     ]);
     for (name, estimate) in metrics.iter() {
         let unit = unit_of(name, unit);
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
-            number::interval(estimate, unit),
             estimate.n().map_or_else(String::new, number::count),
+            number::interval(estimate, unit),
         ]);
     }
     table

@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// Keys without which nothing runs; the schema cannot say so, because every section has a default.
+const NEEDED: [&str; 4] = ["data.path", "roles.treatment", "roles.control", "roles.outcome"];
+
 /// The page in Markdown.
 pub fn page(schema: &Value) -> String {
     let mut page = String::from(
@@ -13,10 +16,7 @@ pub fn page(schema: &Value) -> String {
         let resolved = resolve(schema, section);
         let rows: Vec<String> = object(resolved.get("properties"))
             .map(|(key, value)| {
-                let required = resolved
-                    .get("required")
-                    .and_then(Value::as_array)
-                    .is_some_and(|keys| keys.iter().any(|k| k == key));
+                let required = NEEDED.contains(&format!("{name}.{key}").as_str());
                 format!(
                     "| `{name}.{key}` | {} | {} | {} |\n",
                     kind(schema, value),
@@ -120,6 +120,18 @@ mod tests {
             ["## `data`", "| `data.where` |", "| `roles.treatment` |", "needed", "`split.holdout`", "`randomised`"]
         {
             assert!(page.contains(part), "{part}\n{page}");
+        }
+    }
+
+    #[test]
+    fn needed_keys_are_those_that_are_asked_for() {
+        let values = ["data: {path: a.csv}", "roles: {treatment: t, control: 0, outcome: y}"];
+        assert!(Config::from_yaml(&values.join("\n"), "c", &[]).unwrap().check_settings().is_ok());
+        let without = ["{}", "data: {path: a.csv}", "data: {path: a}\nroles: {treatment: t}"];
+        let last = "data: {path: a}\nroles: {treatment: t, control: 0}";
+        for (text, key) in without.into_iter().chain([last]).zip(NEEDED) {
+            let error = Config::from_yaml(text, "c", &[]).unwrap().check_settings().unwrap_err();
+            assert!(error.to_string().contains(key), "{error}");
         }
     }
 }

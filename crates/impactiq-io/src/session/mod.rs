@@ -1,139 +1,36 @@
 //! SQL over one row: parses, checks, types and runs a single expression.
 //!
-//! Only DataFusion's expression crates are used, never its engine: an expression here is a
-//! function of the values of its row, so that train, score, serve and stream can run the
-//! same one on any batch. What looks beyond the row, or changes from run to run, is refused.
+//! Only DataFusion's expression crates are used, never its engine or its SQL planner: an
+//! expression here is a function of the values of its row, so that train, score, serve and
+//! stream can run the same one on any batch. What looks beyond the row, or changes from run
+//! to run, is refused.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion_common::config::ConfigOptions;
-use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion_common::{DFSchema, DFSchemaRef, DataFusionError, TableReference, plan_err};
+use datafusion_common::{Column, DFSchema, DFSchemaRef, DataFusionError};
+use datafusion_expr::Expr;
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion_expr::simplify::SimplifyContext;
-use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, Volatility, WindowUDF};
+use datafusion_expr::sqlparser::ast::Expr as SqlExpr;
+use datafusion_expr::sqlparser::dialect::GenericDialect;
+use datafusion_expr::sqlparser::parser::{Parser, ParserError};
+use datafusion_expr::sqlparser::tokenizer::Token;
 use datafusion_optimizer::simplify_expressions::ExprSimplifier;
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
-use datafusion_sql::sqlparser::ast::{Expr as SqlExpr, Function, Ident, Query, VisitMut, VisitorMut};
-use datafusion_sql::sqlparser::dialect::GenericDialect;
-use datafusion_sql::sqlparser::parser::Parser;
-use datafusion_sql::sqlparser::tokenizer::Token;
-use impactiq_data::error::closest_name;
 
-use crate::error::{IoError, Place, Refused};
+use self::functions::Functions;
+use self::lower::Lower;
+use crate::error::{IoError, Place};
 
-/// Names that summarise rows, told apart from slips of the finger.
-const AGGREGATES: &[&str] = &[
-    "approx_distinct",
-    "approx_median",
-    "approx_percentile_cont",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar",
-    "covar_pop",
-    "covar_samp",
-    "first_value",
-    "grouping",
-    "last_value",
-    "max",
-    "mean",
-    "median",
-    "min",
-    "nth_value",
-    "percentile_cont",
-    "quantile_cont",
-    "regr_slope",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var",
-    "var_pop",
-    "var_samp",
-    "var_sample",
-];
+mod functions;
+mod lower;
 
-/// Names that look at neighbouring rows.
-const WINDOWS: &[&str] = &["cume_dist", "dense_rank", "lag", "lead", "ntile", "percent_rank", "rank", "row_number"];
-
-/// The functions an expression may use, and nothing else: no tables, no variables.
-struct Functions {
-    options: ConfigOptions,
-    scalar: BTreeMap<String, Arc<ScalarUDF>>,
-    planners: Vec<Arc<dyn ExprPlanner>>,
-}
-
-impl Functions {
-    fn new() -> Self {
-        let mut scalar = BTreeMap::new();
-        for function in datafusion_functions::all_default_functions() {
-            for alias in function.aliases() {
-                scalar.insert(alias.to_lowercase(), Arc::clone(&function));
-            }
-            scalar.insert(function.name().to_lowercase(), function);
-        }
-        let planners: Vec<Arc<dyn ExprPlanner>> = vec![
-            Arc::new(datafusion_functions::core::planner::CoreFunctionPlanner::default()),
-            Arc::new(datafusion_functions::datetime::planner::DatetimeFunctionPlanner),
-            Arc::new(datafusion_functions::unicode::planner::UnicodeFunctionPlanner),
-        ];
-        Functions { options: ConfigOptions::default(), scalar, planners }
-    }
-}
-
-impl ContextProvider for Functions {
-    fn get_table_source(&self, name: TableReference) -> datafusion_common::Result<Arc<dyn TableSource>> {
-        plan_err!("there is no table '{name}'")
-    }
-    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.planners
-    }
-    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.scalar.get(&name.to_lowercase()).cloned()
-    }
-    fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {
-        None
-    }
-    fn get_aggregate_meta(&self, _: &str) -> Option<Arc<AggregateUDF>> {
-        None
-    }
-    fn get_window_meta(&self, _: &str) -> Option<Arc<WindowUDF>> {
-        None
-    }
-    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
-        None
-    }
-    fn options(&self) -> &ConfigOptions {
-        &self.options
-    }
-    fn udf_names(&self) -> Vec<String> {
-        self.scalar.keys().cloned().collect()
-    }
-    fn higher_order_function_names(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn udaf_names(&self) -> Vec<String> {
-        Vec::new()
-    }
-    fn udwf_names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
+/// Longer expressions are refused: nobody writes them, and parsing them recurses.
+const MAX_SQL_BYTES: usize = 10_000;
 
 /// An expression that is known to be valid for some columns.
 #[derive(Clone, Debug)]
@@ -160,24 +57,14 @@ impl Session {
     /// Compiles one expression over the given columns.
     pub fn compile(&self, what: &str, sql: &str, columns: &[Field]) -> Result<Expression, IoError> {
         let fail = |detail: String| IoError::Sql { what: what.to_owned(), sql: sql.to_owned(), detail };
-        let parsed = self.parse(what, sql, columns)?;
         let schema = df_schema(columns.to_vec()).map_err(|e| fail(told(&e)))?;
-        let plan = || {
-            let options = ParserOptions {
-                enable_ident_normalization: false,
-                map_string_types_to_utf8view: false,
-                ..ParserOptions::default()
-            };
-            let planner = SqlToRel::new_with_options(&self.functions, options);
-            let expr = planner.sql_to_expr(parsed, &schema, &mut PlannerContext::new())?;
-            simplify(expr, &schema)
-        };
-        let expr = guarded(plan).map_err(|e| fail(told(&e)))?;
-        refuse(what, &expr)?;
+        let parsed = parse(sql).map_err(fail)?;
+        let lowered = Lower { what, sql, columns, functions: &self.functions }.expression(&parsed)?;
+        let expr = guarded(|| simplify(lowered, &schema)).map_err(|e| fail(told(&e)))?;
 
         let used = expr.column_refs();
-        let used: Vec<Field> =
-            columns.iter().filter(|field| used.iter().any(|column| column.name == *field.name())).cloned().collect();
+        let is_used = |field: &&Field| used.contains(&Column::new_unqualified(field.name()));
+        let used: Vec<Field> = columns.iter().filter(is_used).cloned().collect();
         let build = || {
             let schema = df_schema(used.clone())?;
             let physical =
@@ -193,23 +80,21 @@ impl Session {
             physical,
         })
     }
+}
 
-    fn parse(&self, what: &str, sql: &str, columns: &[Field]) -> Result<SqlExpr, IoError> {
-        let fail = |detail: String| IoError::Sql { what: what.to_owned(), sql: sql.to_owned(), detail };
-        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(|e| fail(parse_detail(&e)))?;
-        if parser.peek_token_ref().token == Token::EOF {
-            return Err(fail("it is empty".into()));
-        }
-        let mut parsed = parser.parse_expr().map_err(|e| fail(parse_detail(&e)))?;
-        let rest = parser.peek_token_ref();
-        if rest.token != Token::EOF {
-            return Err(fail(format!("'{}' stands after its end", rest.token)));
-        }
-        let mut check = Check { what, functions: &self.functions, columns };
-        match VisitMut::visit(&mut parsed, &mut check) {
-            ControlFlow::Break(error) => Err(*error),
-            ControlFlow::Continue(()) => Ok(parsed),
-        }
+/// Reads one whole expression; says what is wrong with the text.
+fn parse(sql: &str) -> Result<SqlExpr, String> {
+    if sql.len() > MAX_SQL_BYTES {
+        return Err(format!("it is longer than {MAX_SQL_BYTES} bytes"));
+    }
+    let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql).map_err(|e| parse_detail(&e))?;
+    if parser.peek_token_ref().token == Token::EOF {
+        return Err("it is empty".into());
+    }
+    let parsed = parser.parse_expr().map_err(|e| parse_detail(&e))?;
+    match &parser.peek_token_ref().token {
+        Token::EOF => Ok(parsed),
+        rest => Err(format!("'{rest}' stands after its end")),
     }
 }
 
@@ -224,110 +109,6 @@ fn simplify(expr: Expr, schema: &DFSchemaRef) -> datafusion_common::Result<Expr>
     let expr = simplifier.coerce(expr, schema)?;
     let expr = simplifier.simplify(expr)?;
     simplifier.coerce(expr, schema)
-}
-
-/// A second look at the planned expression, for what the text did not show.
-fn refuse(what: &str, expr: &Expr) -> Result<(), IoError> {
-    let mut found = None;
-    let _ = expr.apply(|node| {
-        let refused = match node {
-            Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable => {
-                Some(Refused::Volatile).filter(|_| !is_steady(call.func.name()))
-            }
-            Expr::AggregateFunction(_) => Some(Refused::Aggregate),
-            Expr::WindowFunction(_) => Some(Refused::Window),
-            Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
-                Some(Refused::Subquery)
-            }
-            _ => None,
-        };
-        if let Some(refused) = refused {
-            found = Some(IoError::SqlRefused { what: what.to_owned(), part: format!("`{node}`"), refused });
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    found.map_or(Ok(()), Err)
-}
-
-/// Functions that are marked as changing only because a session could set another time
-/// zone; here there is none.
-fn is_steady(function: &str) -> bool {
-    function.starts_with("to_timestamp")
-}
-
-/// Looks at the text of an expression: names, functions, subqueries.
-struct Check<'a> {
-    what: &'a str,
-    functions: &'a Functions,
-    columns: &'a [Field],
-}
-
-impl Check<'_> {
-    fn column(&self, name: &str, quoted: bool) -> ControlFlow<Box<IoError>> {
-        if self.columns.iter().any(|field| field.name() == name) {
-            return ControlFlow::Continue(());
-        }
-        let available: Vec<String> = self.columns.iter().map(|field| field.name().clone()).collect();
-        ControlFlow::Break(Box::new(IoError::SqlColumn {
-            what: self.what.to_owned(),
-            column: name.to_owned(),
-            closest: closest_name(name, &available).map(str::to_owned),
-            available,
-            quoted,
-        }))
-    }
-
-    fn function(&self, call: &Function) -> ControlFlow<Box<IoError>> {
-        let name = call.name.to_string().to_lowercase();
-        let refused = |refused| {
-            ControlFlow::Break(Box::new(IoError::SqlRefused {
-                what: self.what.to_owned(),
-                part: format!("`{call}`"),
-                refused,
-            }))
-        };
-        if call.over.is_some() || WINDOWS.contains(&name.as_str()) {
-            return refused(Refused::Window);
-        }
-        match self.functions.scalar.get(&name) {
-            Some(function) if function.signature().volatility == Volatility::Immutable => ControlFlow::Continue(()),
-            Some(function) if is_steady(function.name()) => ControlFlow::Continue(()),
-            Some(_) => refused(Refused::Volatile),
-            None if AGGREGATES.contains(&name.as_str()) => refused(Refused::Aggregate),
-            None => ControlFlow::Break(Box::new(IoError::SqlFunction {
-                what: self.what.to_owned(),
-                closest: closest_name(&name, &self.functions.udf_names()).map(str::to_owned),
-                function: name,
-            })),
-        }
-    }
-}
-
-impl VisitorMut for Check<'_> {
-    type Break = Box<IoError>;
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        ControlFlow::Break(Box::new(IoError::SqlRefused {
-            what: self.what.to_owned(),
-            part: format!("`{query}`"),
-            refused: Refused::Subquery,
-        }))
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Self::Break> {
-        match expr {
-            SqlExpr::Identifier(name) => self.column(&name.value, name.quote_style.is_some()),
-            SqlExpr::CompoundIdentifier(parts) => {
-                // There are no tables here, so a dotted name can only be a column with a dot.
-                let name = parts.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
-                *expr = SqlExpr::Identifier(Ident::with_quote('"', &name));
-                self.column(&name, false)
-            }
-            SqlExpr::Function(call) => self.function(call),
-            _ => ControlFlow::Continue(()),
-        }
-    }
 }
 
 impl Expression {
@@ -431,8 +212,7 @@ fn told(error: &DataFusionError) -> String {
     }
 }
 
-fn parse_detail(error: &datafusion_sql::sqlparser::parser::ParserError) -> String {
-    use datafusion_sql::sqlparser::parser::ParserError;
+fn parse_detail(error: &ParserError) -> String {
     match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
             let text = text.trim();
@@ -445,6 +225,7 @@ fn parse_detail(error: &datafusion_sql::sqlparser::parser::ParserError) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Refused;
     use arrow::array::{Float64Array, Int64Array, StringArray};
 
     fn batch() -> RecordBatch {
@@ -509,13 +290,55 @@ mod tests {
     }
 
     #[test]
+    fn results_are_those_of_sql() {
+        let value = |sql: &str| {
+            let array = compile(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).evaluate(&batch()).unwrap();
+            arrow::util::display::array_value_to_string(&array, 0).unwrap()
+        };
+        for (sql, expected) in [
+            ("7 / 2", "3.5"),
+            ("floor(7 / 2)", "3.0"),
+            ("-7 % 3", "-1"),
+            ("2 + 3 * 4 - -1", "15"),
+            ("NULL IS NULL AND NOT FALSE", "true"),
+            ("substring('abcdef' from 2 for 3)", "bcd"),
+            ("CAST('2026-01-31' AS DATE) + INTERVAL '1 day'", "2026-02-01"),
+            ("extract(year from DATE '2026-01-31')", "2026"),
+            ("CASE WHEN V1 > 5 THEN 'a' WHEN V1 = 1 THEN 'b' ELSE 'c' END", "b"),
+            ("coalesce(NULL, V1, 3)", "1"),
+            ("1 BETWEEN 0 AND 2 AND 3 NOT IN (1, 2)", "true"),
+            ("9223372036854775808", "9.223372036854776e18"),
+            ("TRY_CAST('x' AS INT) IS NULL", "true"),
+        ] {
+            assert_eq!(value(sql), expected, "{sql}");
+        }
+    }
+
+    #[test]
+    fn long_and_deep_expressions_are_refused() {
+        for sql in ["V1 + ".repeat(300) + "V1", "V1 + ".repeat(30_000) + "V1", "NOT ".repeat(2_000) + "TRUE"] {
+            assert!(matches!(compile(&sql).unwrap_err(), IoError::Sql { .. }));
+        }
+        assert!(compile(&("V1 + ".repeat(150) + "V1")).is_ok());
+    }
+
+    #[test]
+    fn what_a_row_cannot_answer_is_told() {
+        for sql in
+            ["[1, 2]", "{'a': 1}", "interval '1 bla'", "V1 -> 'x'", "CAST(V1 AS BYTEA)", "$1", "count(DISTINCT V1)"]
+        {
+            assert!(compile(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
     fn a_failing_row_is_named() {
-        let expression = compile("10 / V1").unwrap();
+        let expression = compile("10 % V1").unwrap();
         let IoError::SqlRow { place, detail, .. } = expression.evaluate(&batch()).unwrap_err() else { panic!() };
         assert_eq!(place.row, Some(2));
         assert_eq!(detail, "divide by zero error");
         let (values, failures) = expression.evaluate_rows(&batch()).unwrap();
-        assert_eq!(values.as_primitive::<arrow::datatypes::Int64Type>().value(0), 10);
+        assert_eq!(values.as_primitive::<arrow::datatypes::Int64Type>().value(0), 0);
         assert_eq!(failures.len(), 1);
         assert_eq!(failures[0].0, 1);
     }
@@ -535,6 +358,17 @@ mod tests {
             "TRY_CAST(channel AS INT)",
             "extract(year from to_timestamp(V1))",
             "regexp_like(channel, 'W.b')",
+            "channel ILIKE 'w%' OR channel NOT LIKE '%\\_%' ESCAPE '\\'",
+            "trim(both ' ' from channel) || ltrim(channel)",
+            "position('e' in channel) + strpos(channel, 'b')",
+            "ceil(f.x) + floor(f.x) - f.x % 2",
+            "V1::DOUBLE / 3",
+            "CASE V1 WHEN 1 THEN 'one' WHEN 0 THEN 'none' END",
+            "(V1 IS DISTINCT FROM 1) AND (f.x > 0) IS NOT TRUE",
+            "DATE '2026-01-31' + INTERVAL '1' MONTH > DATE '2026-02-01'",
+            "date_trunc('month', to_timestamp(V1)) < TIMESTAMP '2026-01-31T00:00:00'",
+            "channel ~ 'W.b'",
+            "-9223372036854775808 < -V1 AND NOT V1 = 0",
             "to_timestamp(V1) > TIMESTAMP '1970-01-01T00:00:00'",
         ] {
             let expression = compile(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
