@@ -92,20 +92,20 @@ fn the_truth_as_a_score_ranks_better_than_its_opposite() {
 #[test]
 fn nothing_of_a_held_out_row_reaches_the_learner() {
     let (table, _) = generated(SynthKind::NieWagerB, 2_000, 8);
-    for base in ["boosted", "ridge"] {
-        for kind in ["s", "t"] {
-            let yaml = format!("{CONTINUOUS}learner: {{kind: {kind}, base: {base}}}\n");
-            let (config, mut data) = dataset(&yaml, table.clone());
-            let held_out = config.holdout(&data).unwrap();
-            let model = train(&config, &data, &Silent).unwrap().model;
-            for (value, held) in data.outcomes[0].values.iter_mut().zip(&held_out) {
-                *value += if *held { 1000.0 } else { 0.0 };
-            }
-            assert_eq!(train(&config, &data, &Silent).unwrap().model, model, "{kind} {base}");
-            let learned_from = held_out.iter().position(|held| !held).unwrap();
-            data.outcomes[0].values[learned_from] += 1000.0;
-            assert_ne!(train(&config, &data, &Silent).unwrap().model, model, "{kind} {base}");
+    let learners =
+        ["s, base: boosted", "t, base: boosted", "s, base: ridge", "t, base: ridge", "causal_forest, n_trees: 8"];
+    for learner in learners {
+        let yaml = format!("{CONTINUOUS}learner: {{kind: {learner}}}\n");
+        let (config, mut data) = dataset(&yaml, table.clone());
+        let held_out = config.holdout(&data).unwrap();
+        let model = train(&config, &data, &Silent).unwrap().model;
+        for (value, held) in data.outcomes[0].values.iter_mut().zip(&held_out) {
+            *value += if *held { 1000.0 } else { 0.0 };
         }
+        assert_eq!(train(&config, &data, &Silent).unwrap().model, model, "{learner}");
+        let learned_from = held_out.iter().position(|held| !held).unwrap();
+        data.outcomes[0].values[learned_from] += 1000.0;
+        assert_ne!(train(&config, &data, &Silent).unwrap().model, model, "{learner}");
     }
 }
 
