@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, Float64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field as ArrowField, Float64Type, Schema as ArrowSchema};
 use impactiq_causal::{Config, train};
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
