@@ -5,6 +5,8 @@
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/impactiq-target
 export CARGO_INCREMENTAL = 0
+# Property tests draw from a fixed seed: a red gate is then the fault of the change.
+export PROPTEST_RNG_SEED ?= 20261124
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local

@@ -242,8 +242,8 @@ pub struct DemoArgs {
     /// The folder to fill; what an earlier tour left there is replaced.
     #[arg(short, long, value_name = "DIR", default_value = "impactiq-demo")]
     pub output: PathBuf,
-    /// Rows of the generated trial.
-    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    /// Rows of the generated trial; with far fewer, an outcome this rare shows no ranking.
+    #[arg(long, value_name = "N", default_value_t = 500_000)]
     pub rows: u64,
 }
 

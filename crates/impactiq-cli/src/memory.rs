@@ -40,6 +40,9 @@ mod tests {
         assert!(big.iter().map(|&b| u64::from(b)).sum::<u64>() == 64 << 20);
         let (peak, twin) = (peak_rss_bytes() as f64, safe_twin().unwrap() as f64);
         assert!(peak >= (64 << 20) as f64);
-        assert!((peak / twin - 1.0).abs() < 0.25, "{peak} {twin}");
+        // The system's figure starts with what the parent held between fork and exec, so it
+        // may be larger than this program's own, never smaller (but for a page or two).
+        assert!(peak >= twin * 0.99, "{peak} {twin}");
+        assert!(peak <= twin * 4.0, "{peak} {twin}");
     }
 }
