@@ -59,6 +59,10 @@ fn run(arguments: &[String]) -> Result<String, String> {
         ("split.holdout".into(), "0".into()),
         ("nuisance.kind".into(), "least_squares".into()),
     ];
+    // Designs whose assignment depends on features are observational, as they are to a user.
+    if kind.probabilities(&options).is_none() {
+        overrides.push(("assignment.kind".into(), "observational".into()));
+    }
     if outcome == "visit" {
         overrides.push(("roles.post_treatment".into(), "[exposure, conversion]".into()));
     }
@@ -87,17 +91,47 @@ fn run(arguments: &[String]) -> Result<String, String> {
     let spread = |x: &[f64], mean: f64| (x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / m).sqrt();
     let (sd_tau, sd_cate) = (spread(tau, mean_tau), spread(cate, mean_cate));
     let covariance = tau.iter().zip(cate).map(|(t, c)| (t - mean_tau) * (c - mean_cate)).sum::<f64>() / m;
+    let (lower, upper) = (predicted[0].lower.first(), predicted[0].upper.first());
+    let interval = lower.zip(upper).map_or_else(String::new, |(lower, upper)| {
+        let (covered, width, winkler) = intervals(tau, lower, upper);
+        format!(" intervals cover {:.1} %, width {width:.4}, Winkler {winkler:.4},", 100.0 * covered)
+    });
+    let chosen: Vec<String> = trained
+        .report
+        .forests
+        .iter()
+        .map(|f| {
+            format!(
+                " leaf {} of {:?} shrinkage {:.2} leaves per tree {:.1}",
+                f.min_arm_rows, f.candidates, f.shrinkage, f.mean_leaves
+            )
+        })
+        .collect();
     let arms = &trained.report.nuisance.outcomes[0].arms;
     let losses: Vec<String> =
         arms.iter().map(|arm| format!("{:.4} %", 100.0 * (1.0 - arm.loss.value / arm.loss.constant))).collect();
     let ate = &trained.report.contrasts[0].ate;
     Ok(format!(
-        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5} nuisances explain {} of the loss, ate error {:.6}, {}",
+        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{} nuisances explain {} of the loss, ate error {:.6}, {}",
         settings.join(" "),
         covariance / (sd_tau * sd_cate).max(1e-300),
         mean_cate - mean_tau,
+        chosen.join(","),
         losses.join(" and "),
         ate.std_error().unwrap_or(f64::NAN),
         seconds.join(", "),
     ))
+}
+
+/// Coverage, mean width and mean Winkler score of 95 % intervals of rows that have one.
+fn intervals(tau: &[f64], lower: &[f64], upper: &[f64]) -> (f64, f64, f64) {
+    let (mut n, mut covered, mut width, mut winkler) = (0.0f64, 0.0, 0.0, 0.0);
+    for ((t, l), u) in tau.iter().zip(lower).zip(upper).filter(|((_, l), u)| l.is_finite() && u.is_finite()) {
+        n += 1.0;
+        covered += f64::from(u8::from(l <= t && t <= u));
+        width += u - l;
+        winkler += (u - l) + 2.0 / 0.05 * ((l - t).max(0.0) + (t - u).max(0.0));
+    }
+    let n = n.max(1.0);
+    (covered / n, width / n, winkler / n)
 }

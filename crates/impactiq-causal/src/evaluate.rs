@@ -74,10 +74,10 @@ pub fn evaluate(
         return Err(CausalError::Mismatch { problem: format!("arms {found} where the model knows {known}") });
     }
     let predictions = if is_whole(data, rows) {
-        model.predict(&model.encode(&data.raw)?, &data.raw)?
+        model.predict_effects(&model.encode(&data.raw)?, &data.raw)?
     } else {
         let part = data.raw.subset(rows);
-        model.predict(&model.encode(&part)?, &part)?
+        model.predict_effects(&model.encode(&part)?, &part)?
     };
     let scores = predictions.into_iter().map(|p| p.cate).collect();
     evaluate_scores(scores, data, rows, config, watch)

@@ -6,7 +6,7 @@ use impactiq_data::{Arms, BinColumns, BinnedFeatures, DataError, FeatureBins, Ou
 
 use crate::base::{BaseModel, Inputs};
 use crate::error::CausalError;
-use crate::learners::{EffectModel, LearnerKind};
+use crate::learners::{EffectModel, Effects, LearnerKind};
 
 /// A trained model of the effects of all arms on all outcomes.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,19 +35,31 @@ pub struct Predictions {
     pub outcome: String,
     /// Effect per arm but the control: `cate[k][row]` is of arm k + 1.
     pub cate: Vec<Vec<f64>>,
-    /// Mean per arm, the control first; `mean[k + 1][row] − mean[0][row] = cate[k][row]`.
+    /// Mean per arm, the control first; `mean[k + 1][row] − mean[0][row] = cate[k][row]`. Empty
+    /// for learners that know effects alone.
     pub mean: Vec<Vec<f64>>,
+    /// Lower end per contrast of the row's 95 % interval of the learner's own estimate; empty
+    /// for learners without valid row intervals, NaN for rows without one.
+    pub lower: Vec<Vec<f64>>,
+    /// Upper end.
+    pub upper: Vec<Vec<f64>>,
 }
 
 impl Predictions {
-    /// The arm with the largest mean per row; ties go to the lower code, the control first.
+    /// The arm with the largest mean per row, that is the largest effect where means are not
+    /// known; ties go to the lower code, the control first.
     pub fn best_arm(&self) -> Vec<u8> {
-        let n = self.mean.first().map_or(0, Vec::len);
+        let n = self.cate.first().map_or(0, Vec::len);
+        let value = |arm: usize, row: usize| match (self.mean.get(arm), arm) {
+            (Some(mean), _) => mean[row],
+            (None, 0) => 0.0,
+            (None, _) => self.cate[arm - 1][row],
+        };
         (0..n)
             .map(|row| {
                 let mut best = 0;
-                for arm in 1..self.mean.len() {
-                    if self.mean[arm][row] > self.mean[best][row] {
+                for arm in 1..=self.cate.len() {
+                    if value(arm, row) > value(best, row) {
                         best = arm;
                     }
                 }
@@ -95,22 +107,33 @@ impl CausalModel {
         BinnedFeatures::encode(table, &self.features, &self.bins)
     }
 
-    /// Effects and means for every row. `binned` are the rows' codes under this model's bins
-    /// (further columns, such as controls, may follow), `raw` the same rows' raw columns: only
-    /// linear base models look at them.
+    /// Effects, means and intervals for every row. `binned` are the rows' codes under this
+    /// model's bins (further columns, such as controls, may follow), `raw` the same rows' raw
+    /// columns: only linear base models look at them.
     ///
     /// # Errors
     /// [`CausalError::Mismatch`] when features or bins are not the model's,
     /// [`CausalError::Data`] when a raw column is missing.
     pub fn predict(&self, binned: &BinnedFeatures, raw: &Table) -> Result<Vec<Predictions>, CausalError> {
+        self.answer(binned, raw, true)
+    }
+
+    /// The same without intervals, which cost time where there are any.
+    ///
+    /// # Errors
+    /// As [`CausalModel::predict`].
+    pub fn predict_effects(&self, binned: &BinnedFeatures, raw: &Table) -> Result<Vec<Predictions>, CausalError> {
+        self.answer(binned, raw, false)
+    }
+
+    fn answer(&self, binned: &BinnedFeatures, raw: &Table, intervals: bool) -> Result<Vec<Predictions>, CausalError> {
         self.check(binned, raw)?;
         let inputs = Inputs { binned, raw, names: &self.features, arm: None };
         self.outcomes
             .iter()
             .map(|outcome| {
-                let mean = outcome.effect.means(&inputs, &self.arms)?;
-                let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect());
-                Ok(Predictions { outcome: outcome.name.clone(), cate: cate.collect(), mean })
+                let Effects { cate, mean, lower, upper } = outcome.effect.effects(&inputs, &self.arms, intervals)?;
+                Ok(Predictions { outcome: outcome.name.clone(), cate, mean, lower, upper })
             })
             .collect()
     }

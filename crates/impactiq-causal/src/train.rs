@@ -15,9 +15,9 @@ use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
-use crate::learners::{LearnerTask, fit_effect};
+use crate::learners::{Centring, ForestReport, LearnerKind, LearnerTask, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
-use crate::nuisance::{self, NuisanceReport, Nuisances};
+use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
 
 /// The stages a watch hears of, in order.
@@ -47,6 +47,9 @@ pub struct TrainReport {
     pub nuisance: NuisanceReport,
     /// Overlap of each arm with the control.
     pub overlap: Vec<ArmOverlap>,
+    /// What was chosen for each causal forest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forests: Vec<ForestReport>,
     /// What to keep in mind.
     pub warnings: Vec<Warning>,
 }
@@ -101,9 +104,16 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let contrasts = effect::averages(data, &nuisances);
     watch.progress("averages", 1, 1);
     let report_nuisance = nuisances.report.clone();
-    drop(nuisances);
     let held_out = config.holdout(data)?;
-    let model = learn(config, data, &held_out, watch)?;
+    let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
+    let centring = match config.config().learner.kind {
+        LearnerKind::CausalForest => Some(centring(config, data, &rows, nuisances, watch)?),
+        LearnerKind::S | LearnerKind::T => {
+            drop(nuisances);
+            None
+        }
+    };
+    let (model, forests) = learn(config, data, &rows, centring.as_deref(), watch)?;
     let counts = data.treatment.counts();
     let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
     let report = TrainReport {
@@ -114,6 +124,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         nuisance: report_nuisance,
         warnings: health::warnings(data, &balance, &overlap),
         overlap,
+        forests,
     };
     Ok(Trained { model, report })
 }
@@ -132,23 +143,46 @@ pub(crate) fn run_nuisances(
     Ok((nuisances, overlap))
 }
 
+/// Nuisances by outcome that no row outside `rows` had a hand in: the hold-out must stay unseen.
+fn centring(
+    config: &CheckedConfig,
+    data: &Dataset,
+    rows: &[u32],
+    nuisances: Nuisances,
+    watch: &dyn Watch,
+) -> Result<Vec<Centring>, CausalError> {
+    let n = data.n_rows();
+    let nuisances = if rows.len() == n {
+        nuisances
+    } else {
+        drop(nuisances);
+        run_nuisances(config, &data.subset(rows), watch)?.0
+    };
+    let spread =
+        |of_arms: &[OutOfFold]| -> Vec<OutOfFold> { of_arms.iter().map(|values| values.spread(rows, n)).collect() };
+    let propensity = spread(&nuisances.propensity);
+    let of_outcome = |means: &Vec<OutOfFold>| Centring { means: spread(means), propensity: propensity.clone() };
+    Ok(nuisances.means.iter().map(of_outcome).collect())
+}
+
 fn learn(
     config: &CheckedConfig,
     data: &Dataset,
-    held_out: &[bool],
+    rows: &[u32],
+    centring: Option<&[Centring]>,
     watch: &dyn Watch,
-) -> Result<CausalModel, CausalError> {
-    let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
+) -> Result<(CausalModel, Vec<ForestReport>), CausalError> {
     let features = data.features.names()[..data.n_modifiers].to_vec();
     let inputs = Inputs { binned: &data.features, raw: &data.raw, names: &features, arm: None };
     let ids = nuisance::sampling_ids(data);
     let seed = config.seed().stream(Stream::Learner);
     let total = data.outcomes.len() as u64;
     let mut outcomes = Vec::with_capacity(data.outcomes.len());
+    let mut forests = Vec::new();
     for (index, outcome) in data.outcomes.iter().enumerate() {
         watch.progress("learner", index as u64, total);
         let task = LearnerTask {
-            rows: &rows,
+            rows,
             codes: &data.treatment.codes,
             arms: &data.treatment.arms,
             outcome: &outcome.name,
@@ -156,13 +190,15 @@ fn learn(
             target: &outcome.values,
             weights: data.weights.as_deref(),
             row_ids: &ids,
+            centring: centring.map(|of_outcomes| &of_outcomes[index]),
         };
-        let effect = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
-        outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect });
+        let fitted = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
+        forests.extend(fitted.forests);
+        outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect: fitted.effect });
     }
     watch.progress("learner", total, total);
     let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    Ok(CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes))
+    Ok((CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes), forests))
 }
 
 /// Experiment health without training: every gate with its value and limit. Only

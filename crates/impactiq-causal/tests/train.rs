@@ -92,20 +92,20 @@ fn the_truth_as_a_score_ranks_better_than_its_opposite() {
 #[test]
 fn nothing_of_a_held_out_row_reaches_the_learner() {
     let (table, _) = generated(SynthKind::NieWagerB, 2_000, 8);
-    for base in ["boosted", "ridge"] {
-        for kind in ["s", "t"] {
-            let yaml = format!("{CONTINUOUS}learner: {{kind: {kind}, base: {base}}}\n");
-            let (config, mut data) = dataset(&yaml, table.clone());
-            let held_out = config.holdout(&data).unwrap();
-            let model = train(&config, &data, &Silent).unwrap().model;
-            for (value, held) in data.outcomes[0].values.iter_mut().zip(&held_out) {
-                *value += if *held { 1000.0 } else { 0.0 };
-            }
-            assert_eq!(train(&config, &data, &Silent).unwrap().model, model, "{kind} {base}");
-            let learned_from = held_out.iter().position(|held| !held).unwrap();
-            data.outcomes[0].values[learned_from] += 1000.0;
-            assert_ne!(train(&config, &data, &Silent).unwrap().model, model, "{kind} {base}");
+    let learners =
+        ["s, base: boosted", "t, base: boosted", "s, base: ridge", "t, base: ridge", "causal_forest, n_trees: 8"];
+    for learner in learners {
+        let yaml = format!("{CONTINUOUS}learner: {{kind: {learner}}}\n");
+        let (config, mut data) = dataset(&yaml, table.clone());
+        let held_out = config.holdout(&data).unwrap();
+        let model = train(&config, &data, &Silent).unwrap().model;
+        for (value, held) in data.outcomes[0].values.iter_mut().zip(&held_out) {
+            *value += if *held { 1000.0 } else { 0.0 };
         }
+        assert_eq!(train(&config, &data, &Silent).unwrap().model, model, "{learner}");
+        let learned_from = held_out.iter().position(|held| !held).unwrap();
+        data.outcomes[0].values[learned_from] += 1000.0;
+        assert_ne!(train(&config, &data, &Silent).unwrap().model, model, "{learner}");
     }
 }
 
@@ -319,11 +319,104 @@ fn row_level_effects_beat_the_average_for_everybody() {
     let (fresh, truth) = generated(SynthKind::NieWagerB, 20_000, 2);
     let tau = truth.column("tau").unwrap().numbers().unwrap();
     let spread = mean(&tau.iter().map(|t| (t - mean(tau)).powi(2)).collect::<Vec<_>>()).sqrt();
-    for kind in ["s", "t"] {
+    for kind in ["s", "t", "causal_forest, n_trees: 60"] {
         let (config, data) = dataset(&format!("{CONTINUOUS}learner: {{kind: {kind}}}\n"), table.clone());
         let model = train(&config, &data, &Silent).unwrap().model;
         let cate = model.predict(&model.encode(&fresh).unwrap(), &fresh).unwrap().remove(0).cate.remove(0);
         let error = mean(&cate.iter().zip(tau).map(|(c, t)| (c - t).powi(2)).collect::<Vec<_>>()).sqrt();
         assert!(error < 0.5 * spread, "{kind}: {error} against {spread}");
     }
+}
+
+/// Coverage is measured, not promised: a forest's interval is that of its own, smoothed estimate.
+#[test]
+fn a_causal_forest_knows_a_known_effect_and_how_well() {
+    let (table, _) = generated(SynthKind::NieWagerA, 4_000, 3);
+    let (fresh, truth) = generated(SynthKind::NieWagerA, 4_000, 4);
+    let tau = truth.column("tau").unwrap().numbers().unwrap();
+    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\n\
+                assignment: {kind: observational}\nlearner: {kind: causal_forest, n_trees: 200}\n";
+    let (config, data) = dataset(yaml, table);
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    let predicted = model.predict(&model.encode(&fresh).unwrap(), &fresh).unwrap().remove(0);
+    let cate = &predicted.cate[0];
+    let error = mean(&cate.iter().zip(tau).map(|(c, t)| (c - t).powi(2)).collect::<Vec<_>>()).sqrt();
+    assert!(error < 0.19, "{error}");
+    let covered = (0..tau.len()).filter(|&i| predicted.lower[0][i] <= tau[i] && tau[i] <= predicted.upper[0][i]);
+    let share = covered.count() as f64 / tau.len() as f64;
+    assert!((0.75..=1.0).contains(&share), "{share}");
+    // The effect is the middle of its interval; without intervals it is the same effect.
+    for (i, c) in cate.iter().enumerate() {
+        assert!((0.5 * (predicted.lower[0][i] + predicted.upper[0][i]) - c).abs() < 1e-9);
+    }
+    let plain = model.predict_effects(&model.encode(&fresh).unwrap(), &fresh).unwrap().remove(0);
+    assert_eq!((&plain.cate, plain.lower.len(), plain.mean.len()), (&predicted.cate, 0, 0));
+    let forest = &report.forests[0];
+    assert_eq!((forest.chosen_by.as_str(), forest.n_trees, forest.shrinkage), ("r_loss", 200, 1.0));
+    let best = forest.candidates.iter().map(|c| c.r_loss).fold(f64::INFINITY, f64::min);
+    assert!(forest.candidates.iter().any(|c| c.r_loss == best && c.min_arm_rows == Some(forest.min_arm_rows)));
+}
+
+#[test]
+fn where_the_effect_is_the_same_for_everybody_a_forest_says_so() {
+    let n = 4_000u64;
+    let column = |stream: u64| -> Vec<f64> { (0..n).map(|row| Seed::new(stream).uniform(row)).collect() };
+    let (x, z, noise) = (column(1), column(2), column(3));
+    let t: Vec<f64> = column(4).iter().map(|u| f64::from(u8::from(*u < 0.5))).collect();
+    let y: Vec<f64> = (0..n as usize).map(|i| 2.0 * x[i] + t[i] + noise[i]).collect();
+    let columns = [("x", x), ("z", z), ("t", t), ("y", y)].map(|(name, v)| (name.to_owned(), v));
+    let table = impactiq_data::dataset::number_table(columns.to_vec()).unwrap();
+    let yaml = "data: {path: x}\nroles: {treatment: t, control: 0, outcome: y}\nsplit: {holdout: 0}\n\
+                learner: {kind: causal_forest, n_trees: 60}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    assert!(report.forests[0].constant, "{:?}", report.forests);
+    let cate = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0).cate.remove(0);
+    assert!(cate.iter().all(|c| c == &cate[0]) && (cate[0] - 1.0).abs() < 0.15, "{}", cate[0]);
+}
+
+#[test]
+fn shrunken_effects_lie_between_the_forests_own_and_the_average_and_have_no_interval() {
+    let (table, _) = generated(SynthKind::NieWagerA, 2_000, 6);
+    let run = |shrink: bool| {
+        let yaml = format!(
+            "data: {{path: x}}\nroles: {{treatment: treatment, control: 0, outcome: y}}\n\
+             assignment: {{kind: observational}}\nsplit: {{holdout: 0}}\n\
+             learner: {{kind: causal_forest, n_trees: 40, min_arm_rows: 5, shrink: {shrink}}}\n"
+        );
+        let (config, data) = dataset(&yaml, table.clone());
+        let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+        let predicted = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0);
+        (predicted, report.forests[0].shrinkage)
+    };
+    let ((own, all), (shrunk, share)) = (run(false), run(true));
+    assert!(all == 1.0 && (0.0..1.0).contains(&share), "{share}");
+    assert!(own.lower[0].iter().all(|l| l.is_finite()) && shrunk.lower[0].iter().all(|l| l.is_nan()));
+    let spread = |cate: &[f64]| cate.iter().map(|c| (c - mean(cate)).abs()).fold(0.0, f64::max);
+    assert!((spread(&shrunk.cate[0]) - share * spread(&own.cate[0])).abs() < 1e-9);
+}
+
+#[test]
+fn more_arms_than_a_forest_holds_have_a_forest_each_and_clusters_and_weights_serve() {
+    // Six arms of known effects 0, 1, …, 5, rows in clusters of four.
+    let n = 3_000usize;
+    let column = |stream: u64| -> Vec<f64> { (0..n as u64).map(|row| Seed::new(stream).uniform(row)).collect() };
+    let (x, noise) = (column(1), column(2));
+    let t: Vec<f64> = column(3).iter().map(|u| (u * 6.0).floor()).collect();
+    let y: Vec<f64> = (0..n).map(|i| x[i] + t[i] + noise[i]).collect();
+    let g: Vec<f64> = (0..n).map(|i| (i / 4) as f64).collect();
+    let w: Vec<f64> = column(4).iter().map(|u| 0.5 + u).collect();
+    let columns = [("x", x), ("t", t), ("y", y), ("g", g), ("w", w)].map(|(name, v)| (name.to_owned(), v));
+    let table = impactiq_data::dataset::number_table(columns.to_vec()).unwrap();
+    let yaml = "data: {path: x}\nroles: {treatment: t, control: 0, outcome: y, cluster: g, weight: w}\n\
+                nuisance: {kind: least_squares}\nlearner: {kind: causal_forest, n_trees: 20}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let Trained { model, report } = train(&config, &data, &Silent).unwrap();
+    assert_eq!(report.forests.len(), 5);
+    let predicted = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0);
+    for (k, cate) in predicted.cate.iter().enumerate() {
+        assert!((mean(cate) - (k as f64 + 1.0)).abs() < 0.1, "{k}: {}", mean(cate));
+    }
+    assert!(predicted.best_arm().iter().all(|&arm| arm == 5));
+    assert_eq!(report.forests[2].arms, ["3"]);
 }

@@ -6,8 +6,9 @@
 //! first three carry the arm: `cate_<arm>`, `cate_lower_<arm>`, `cate_upper_<arm>`. With
 //! several outcomes every column is prefixed by its outcome: `visit_cate`,
 //! `visit_mean_<arm>`, `visit_best_arm`. `cate_lower` and `cate_upper` are null where the
-//! learner has no valid row interval. `best_arm` is the arm with the largest mean; ties go
-//! to control.
+//! learner has no valid row interval; a causal forest's is that of its own estimate. The means
+//! are null where the learner knows effects alone (a causal forest). `best_arm` is the arm with
+//! the largest mean, or effect, the control's being 0; ties go to control.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::rows::Rows;
 pub enum ScoreValue {
     /// The effect of a contrast (arm code minus one).
     Cate(usize),
-    /// Lower end of the effect's 95 % interval.
+    /// Lower end of the 95 % interval of the learner's own estimate.
     Lower(usize),
     /// Upper end.
     Upper(usize),
@@ -189,10 +190,17 @@ impl Scorer {
             let kept = values.iter().zip(valid).map(|(&value, &valid)| valid.then_some(value));
             Arc::new(kept.collect::<Float64Array>())
         };
+        // Not every learner knows means or intervals, and not for every row.
+        let known = |all: &[Vec<f64>], index: usize| -> ArrayRef {
+            let Some(values) = all.get(index) else { return new_null_array(&DataType::Float64, valid.len()) };
+            let kept = values.iter().zip(valid).map(|(&value, &valid)| (valid && value.is_finite()).then_some(value));
+            Arc::new(kept.collect::<Float64Array>())
+        };
         match column.value {
             ScoreValue::Cate(contrast) => numbers(&predicted.cate[contrast]),
-            ScoreValue::Mean(arm) => numbers(&predicted.mean[arm]),
-            ScoreValue::Lower(_) | ScoreValue::Upper(_) => new_null_array(&DataType::Float64, valid.len()),
+            ScoreValue::Mean(arm) => known(&predicted.mean, arm),
+            ScoreValue::Lower(contrast) => known(&predicted.lower, contrast),
+            ScoreValue::Upper(contrast) => known(&predicted.upper, contrast),
             ScoreValue::BestArm => {
                 let best = predicted.best_arm();
                 let labels = &self.manifest.arms;

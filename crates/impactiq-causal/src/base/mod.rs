@@ -110,7 +110,7 @@ impl<'a> Inputs<'a> {
         self.binned.n_rows()
     }
 
-    fn columns(&self) -> Columns<'a> {
+    pub(crate) fn columns(&self) -> Columns<'a> {
         Columns { inner: self.binned, n_features: self.names.len(), arm: self.arm }
     }
 
@@ -123,7 +123,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// The first features of some columns, and perhaps the arm.
-struct Columns<'a> {
+pub(crate) struct Columns<'a> {
     inner: &'a dyn BinColumns,
     n_features: usize,
     arm: Option<ArmFeature<'a>>,
@@ -158,7 +158,7 @@ impl BinColumns for Columns<'_> {
 }
 
 /// Passes on the wish to stop, not the progress: the caller counts in its own units.
-struct Quiet<'a>(&'a dyn Watch);
+pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Watch);
 
 impl Watch for Quiet<'_> {
     fn should_stop(&self) -> bool {

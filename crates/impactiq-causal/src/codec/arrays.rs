@@ -24,6 +24,7 @@ macro_rules! write_array {
 
 impl Writer {
     write_array!(f64, f64, Dtype::F64);
+    write_array!(f32, f32, Dtype::F32);
     write_array!(u64, u64, Dtype::U64);
     write_array!(u32, u32, Dtype::U32);
     write_array!(u8, u8, Dtype::U8);
@@ -84,6 +85,7 @@ impl<'a> Reader<'a> {
     }
 
     read_array!(f64, f64, Dtype::F64);
+    read_array!(f32, f32, Dtype::F32);
     read_array!(u64, u64, Dtype::U64);
     read_array!(u32, u32, Dtype::U32);
     read_array!(u8, u8, Dtype::U8);

@@ -5,9 +5,10 @@
 //! checked, and hostile input gives [`CausalError::Corrupt`], never a panic.
 
 mod arrays;
+mod forests;
 
 use impactiq_data::{Arms, FeatureBins, OutcomeKind};
-use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind, TreeArrays};
+use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +18,7 @@ use crate::learners::{EffectModel, LearnerKind, SModel, TModel};
 use crate::linear::{Design, DesignColumn, LinearModel, Link};
 use crate::model::{CausalModel, OutcomeModel};
 use arrays::{Reader, Writer};
+use forests::ForestHeader;
 
 /// The format written here; older ones keep loading.
 pub const FORMAT: u64 = 1;
@@ -47,6 +49,8 @@ struct OutcomeHeader {
     name: String,
     kind: OutcomeKind,
     models: Vec<BaseHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forest: Option<ForestHeader>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -73,6 +77,10 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             .enumerate()
             .map(|(part, base)| write_base(base, &prefix(index, part), &mut writer))
             .collect(),
+        forest: match &outcome.effect {
+            EffectModel::CausalForest(model) => Some(forests::write(model, &format!("outcome{index}"), &mut writer)),
+            EffectModel::S(_) | EffectModel::T(_) => None,
+        },
     });
     let header = Header {
         format: FORMAT,
@@ -110,16 +118,7 @@ fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeade
             let trees = &arrays.trees;
             writer.f64(prefix, "start", &[arrays.start]);
             writer.f64(prefix, "values", &arrays.values);
-            writer.u32(prefix, "n_nodes", &trees.n_nodes);
-            writer.u32(prefix, "n_sets", &trees.n_sets);
-            writer.u32(prefix, "feature", &trees.feature);
-            writer.u32(prefix, "left", &trees.left);
-            writer.u32(prefix, "right", &trees.right);
-            writer.u32(prefix, "set", &trees.set);
-            writer.u8(prefix, "code", &trees.code);
-            writer.u8(prefix, "flags", &trees.flags);
-            writer.f64(prefix, "gain", &trees.gain);
-            writer.u64(prefix, "sets", &trees.sets);
+            forests::write_shapes(trees, prefix, writer);
             BaseHeader::Boosted { objective: arrays.objective, n_features: arrays.n_features, layout: trees.version }
         }
     }
@@ -142,33 +141,13 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     }
     check_names(&header)?;
     let mut reader = Reader::new(bytes)?;
-    let n_features = header.features.len();
     let mut outcomes = Vec::with_capacity(header.outcomes.len());
+    let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
+    let shape = Shape { names: &names, n_arms: header.arms.len(), with_arm: header.learner == LearnerKind::S };
     for (index, outcome) in header.outcomes.into_iter().enumerate() {
-        let expected = match header.learner {
-            LearnerKind::S => 1,
-            LearnerKind::T => header.arms.len(),
-        };
-        if outcome.models.len() != expected {
-            let problem = format!("{} models where {expected} were expected", outcome.models.len());
-            return Err(CausalError::corrupt(format!("outcome '{}'", outcome.name), problem));
-        }
-        let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
-        let with_arm = header.learner == LearnerKind::S;
-        let mut models = outcome
-            .models
-            .into_iter()
-            .enumerate()
-            .map(|(part, base)| {
-                let shape = Shape { names: &names, n_features: n_features + usize::from(with_arm), with_arm };
-                read_base(base, &prefix(index, part), &shape, &mut reader)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let effect = match header.learner {
-            LearnerKind::T => EffectModel::T(TModel { models }),
-            LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
-        };
-        outcomes.push(OutcomeModel { name: outcome.name, kind: outcome.kind, effect });
+        let (name, kind) = (outcome.name.clone(), outcome.kind);
+        let effect = read_effect(header.learner, outcome, index, &shape, &mut reader)?;
+        outcomes.push(OutcomeModel { name, kind, effect });
     }
     reader.finish()?;
     let (features, bins) = header.features.into_iter().map(|f| (f.name, f.bins)).unzip();
@@ -225,8 +204,51 @@ fn check_bins(bins: &FeatureBins) -> Result<(), String> {
 
 struct Shape<'a> {
     names: &'a [&'a str],
-    n_features: usize,
+    n_arms: usize,
     with_arm: bool,
+}
+
+impl Shape<'_> {
+    /// Features of a base model.
+    fn n_features(&self) -> usize {
+        self.names.len() + usize::from(self.with_arm)
+    }
+}
+
+fn read_effect(
+    learner: LearnerKind,
+    outcome: OutcomeHeader,
+    index: usize,
+    shape: &Shape<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<EffectModel, CausalError> {
+    let what = || format!("outcome '{}'", outcome.name);
+    let expected = match learner {
+        LearnerKind::S => 1,
+        LearnerKind::T => shape.n_arms,
+        LearnerKind::CausalForest => 0,
+    };
+    if outcome.models.len() != expected {
+        let problem = format!("{} models where {expected} were expected", outcome.models.len());
+        return Err(CausalError::corrupt(what(), problem));
+    }
+    if outcome.forest.is_some() != (learner == LearnerKind::CausalForest) {
+        return Err(CausalError::corrupt(what(), "forests and the kind of learner do not go together"));
+    }
+    if let Some(forest) = outcome.forest {
+        let sizes = (shape.names.len(), shape.n_arms - 1);
+        return Ok(EffectModel::CausalForest(forests::read(forest, &format!("outcome{index}"), sizes, reader)?));
+    }
+    let mut models = outcome
+        .models
+        .into_iter()
+        .enumerate()
+        .map(|(part, base)| read_base(base, &prefix(index, part), shape, reader))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(match learner {
+        LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
+        LearnerKind::T | LearnerKind::CausalForest => EffectModel::T(TModel { models }),
+    })
 }
 
 fn read_base(
@@ -252,8 +274,8 @@ fn read_base(
             Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
         }
         BaseHeader::Boosted { objective, n_features, layout } => {
-            if n_features != shape.n_features {
-                let problem = format!("trees on {n_features} features where there are {}", shape.n_features);
+            if n_features != shape.n_features() {
+                let problem = format!("trees on {n_features} features where there are {}", shape.n_features());
                 return Err(CausalError::corrupt(prefix, problem));
             }
             let arrays = read_trees(objective, n_features, layout, prefix, reader)?;
@@ -280,19 +302,7 @@ fn read_trees(
         n_features,
         start: *start,
         values: reader.f64(prefix, "values")?,
-        trees: TreeArrays {
-            version: layout,
-            n_nodes: reader.u32(prefix, "n_nodes")?,
-            n_sets: reader.u32(prefix, "n_sets")?,
-            feature: reader.u32(prefix, "feature")?,
-            left: reader.u32(prefix, "left")?,
-            right: reader.u32(prefix, "right")?,
-            set: reader.u32(prefix, "set")?,
-            code: reader.u8(prefix, "code")?,
-            flags: reader.u8(prefix, "flags")?,
-            gain: reader.f64(prefix, "gain")?,
-            sets: reader.u64(prefix, "sets")?,
-        },
+        trees: forests::read_shapes(layout, prefix, reader)?,
     })
 }
 

@@ -20,10 +20,18 @@ fn trained(learner: &str) -> (CausalModel, impactiq_data::Table) {
     (train(&config, &data, &Silent).unwrap().model, made.table)
 }
 
+const FOREST: &str = "{kind: causal_forest, n_trees: 8, min_arm_rows: 20}";
+
 fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
-    ["{kind: t, n_trees: 5}", "{kind: s, n_trees: 5}", "{kind: t, base: ridge}", "{kind: s, base: least_squares}"]
-        .map(trained)
-        .into()
+    [
+        "{kind: t, n_trees: 5}",
+        "{kind: s, n_trees: 5}",
+        "{kind: t, base: ridge}",
+        "{kind: s, base: least_squares}",
+        FOREST,
+    ]
+    .map(trained)
+    .into()
 }
 
 #[test]
@@ -39,6 +47,10 @@ fn a_decoded_model_answers_with_the_same_bits() {
         assert_eq!(a, b);
         assert_eq!(encode(&again).unwrap(), (description, bytes));
         for predictions in a {
+            if predictions.mean.is_empty() {
+                assert_eq!((predictions.lower.len(), predictions.upper.len()), (2, 2));
+                continue;
+            }
             for (k, cate) in predictions.cate.iter().enumerate() {
                 for (row, cate) in cate.iter().enumerate() {
                     assert_eq!(predictions.mean[k + 1][row] - predictions.mean[0][row], *cate);
@@ -86,6 +98,41 @@ fn arrays_that_stand_twice_are_missing_or_belong_to_nothing_are_refused() {
     let mut fewer = description.clone();
     fewer["outcomes"].as_array_mut().unwrap().pop();
     assert!(decode(&fewer, &bytes).unwrap_err().to_string().contains("belongs to nothing"));
+}
+
+#[test]
+fn forests_that_do_not_fit_their_model_are_refused() {
+    let (model, table) = trained(FOREST);
+    let (description, bytes) = encode(&model).unwrap();
+    let change = |pointer: &str, value: Value| {
+        let mut changed = description.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        decode(&changed, &bytes).unwrap_err()
+    };
+    let part = "/outcomes/0/forest/forests/0";
+    for (pointer, value) in [
+        (format!("{part}/n_contrasts"), 3.into()),
+        (format!("{part}/n_contrasts"), 0.into()),
+        (format!("{part}/trees_per_bag"), 3.into()),
+        (format!("{part}/trees_per_bag"), 0.into()),
+        (format!("{part}/fraction"), 2.0.into()),
+        (format!("{part}/shrinkage"), 1.5.into()),
+        (format!("{part}/layout"), 99.into()),
+        ("/outcomes/0/forest/average".into(), serde_json::json!([0.1])),
+        ("/outcomes/0/forest/forests".into(), serde_json::json!([])),
+        ("/outcomes/0/forest".into(), Value::Null),
+        ("/learner".into(), "t".into()),
+    ] {
+        assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
+    }
+    // Every byte after the header may lie; a model that decodes answers all the same.
+    for at in (2_000..bytes.len()).step_by(bytes.len() / 97) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x5a;
+        if let Ok(model) = decode(&description, &changed) {
+            model.predict(&model.encode(&table).unwrap(), &table).unwrap();
+        }
+    }
 }
 
 proptest! {

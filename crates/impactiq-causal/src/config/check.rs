@@ -321,6 +321,11 @@ mod tests {
             ("nuisance: {folds: 1}", "nuisance.folds"),
             ("nuisance: {learning_rate: 0}", "nuisance.learning_rate"),
             ("learner: {n_leaves: 1}", "learner.n_leaves"),
+            ("learner: {kind: causal_forest, min_arm_rows: 0}", "learner.min_arm_rows"),
+            ("learner: {kind: causal_forest, sample_fraction: 0.6}", "learner.sample_fraction"),
+            ("learner: {kind: causal_forest, n_trees: 7}", "learner.n_trees"),
+            ("learner: {kind: causal_forest, trees_per_bag: 65, n_trees: 65}", "learner.trees_per_bag"),
+            ("learner: {kind: causal_forest, alpha: 0.5}", "learner.alpha"),
             ("evaluate: {k: [0]}", "evaluate.k"),
             ("evaluate: {bootstrap: 1}", "evaluate.bootstrap"),
             ("evaluate: {bootstrap: 4000000000}", "evaluate.bootstrap"),
@@ -334,6 +339,14 @@ mod tests {
         }
         let err = config("nuisance: {kind: ridge, n_trees: 5}").check_settings().unwrap_err();
         assert!(matches!(err, CausalError::UselessSetting { .. }), "{err}");
+        for (text, wanted) in [
+            ("learner: {kind: causal_forest, l2: 1}", "learner.l2"),
+            ("learner: {kind: causal_forest, base: ridge}", "learner.base"),
+            ("learner: {kind: t, min_arm_rows: 5}", "learner.min_arm_rows"),
+        ] {
+            let err = config(text).check_settings().unwrap_err();
+            assert!(matches!(&err, CausalError::UselessSetting { key, .. } if key == wanted), "{err}");
+        }
         let err = Config::default().check_settings().unwrap_err();
         assert_eq!(err, CausalError::MissingKey { key: "data.path" });
         let err = config("split: {by: cluster}").check_settings().unwrap_err();

@@ -262,6 +262,8 @@ gates: { srm_p_min: 0.001, smd_max: 0.1, overlap_min: 0.01 }
         assert_eq!(err.hint().unwrap(), "did you mean 'learner'?");
         let err = set("learner.n_tres", "3").unwrap_err();
         assert_eq!(err.hint().unwrap(), "did you mean 'learner.n_trees'?");
+        let err = set("learner.min_arm_row", "3").unwrap_err();
+        assert_eq!(err.hint().unwrap(), "did you mean 'learner.min_arm_rows'?");
         assert!(matches!(set("split.holdout", "lots").unwrap_err(), CausalError::Override { .. }));
         assert!(matches!(set("split", "3").unwrap_err(), CausalError::Override { .. }));
         assert!(matches!(set("", "3").unwrap_err(), CausalError::Override { .. }));

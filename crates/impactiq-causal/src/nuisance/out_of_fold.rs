@@ -81,6 +81,19 @@ impl OutOfFold {
         }
     }
 
+    /// The inverse of [`OutOfFold::subset`]: values of `rows` at their places among n rows; the
+    /// other rows, of which nothing is known, have NaN.
+    pub(crate) fn spread(&self, rows: &[u32], n: usize) -> Self {
+        match &self.values {
+            Values::Same { value, .. } => OutOfFold::same(*value, n),
+            Values::PerRow(values) => {
+                let mut all = vec![f64::NAN; n];
+                rows.iter().zip(values).for_each(|(&row, &value)| all[row as usize] = value);
+                OutOfFold::per_row(all)
+            }
+        }
+    }
+
     /// The same rows with every value moved by a function of the value alone.
     pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         match &self.values {

@@ -1,0 +1,122 @@
+//! Causal forests as arrays and back, and the shapes of trees, which boosted models share.
+
+use impactiq_trees::sample::Bags;
+use impactiq_trees::{EffectForest, ForestArrays, TreeArrays};
+use serde::{Deserialize, Serialize};
+
+use super::arrays::{Reader, Writer};
+use crate::error::CausalError;
+use crate::learners::{ForestModel, MAX_JOINT};
+
+/// The forests of one outcome.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ForestHeader {
+    /// Average effect per contrast.
+    average: Vec<f64>,
+    forests: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    n_contrasts: usize,
+    shrinkage: f64,
+    trees_per_bag: usize,
+    fraction: f64,
+    split_fraction: f64,
+    layout: u32,
+}
+
+fn name(prefix: &str, index: usize) -> String {
+    format!("{prefix}.forest{index}")
+}
+
+pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> ForestHeader {
+    let parts = model.forests.iter().zip(&model.shrinkage).enumerate().map(|(index, (forest, &shrinkage))| {
+        let arrays = forest.to_arrays();
+        let prefix = name(prefix, index);
+        write_shapes(&arrays.trees, &prefix, writer);
+        writer.u64(&prefix, "bag_seeds", &arrays.bag_seeds);
+        writer.f32(&prefix, "moments", &arrays.moments);
+        let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
+        let layout = arrays.trees.version;
+        Part { n_contrasts: arrays.n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout }
+    });
+    ForestHeader { forests: parts.collect(), average: model.average.clone() }
+}
+
+/// # Errors
+/// [`CausalError::Corrupt`] for forests that do not fit the contrasts or features, and for
+/// arrays that are no forest.
+pub(super) fn read(
+    header: ForestHeader,
+    prefix: &str,
+    (n_features, n_contrasts): (usize, usize),
+    reader: &mut Reader<'_>,
+) -> Result<ForestModel, CausalError> {
+    let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
+    if header.average.len() != n_contrasts || header.average.iter().any(|effect| !effect.is_finite()) {
+        return Err(corrupt(format!("{} average effects for {n_contrasts} contrasts", header.average.len())));
+    }
+    let joint = n_contrasts <= MAX_JOINT;
+    let (n_forests, each) = if joint { (1, n_contrasts) } else { (n_contrasts, 1) };
+    if header.forests.len() != n_forests {
+        return Err(corrupt(format!("{} forests where {n_forests} were expected", header.forests.len())));
+    }
+    let (mut forests, mut shrinkage) = (Vec::with_capacity(n_forests), Vec::with_capacity(n_forests));
+    for (index, part) in header.forests.into_iter().enumerate() {
+        let prefix = name(prefix, index);
+        if part.n_contrasts != each || !(0.0..=1.0).contains(&part.shrinkage) {
+            let problem = format!("{} contrasts, {} of the deviations", part.n_contrasts, part.shrinkage);
+            return Err(CausalError::corrupt(prefix, problem));
+        }
+        let arrays = ForestArrays {
+            n_features,
+            n_contrasts: each,
+            bags: Bags {
+                trees_per_bag: part.trees_per_bag,
+                fraction: part.fraction,
+                split_fraction: part.split_fraction,
+            },
+            bag_seeds: reader.u64(&prefix, "bag_seeds")?,
+            trees: read_shapes(part.layout, &prefix, reader)?,
+            moments: reader.f32(&prefix, "moments")?,
+        };
+        let forest =
+            EffectForest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
+        forests.push(forest);
+        shrinkage.push(part.shrinkage);
+    }
+    Ok(ForestModel { forests, average: header.average, shrinkage })
+}
+
+/// The shapes of trees, of a boosted model or a forest.
+pub(super) fn write_shapes(trees: &TreeArrays, prefix: &str, writer: &mut Writer) {
+    writer.u32(prefix, "n_nodes", &trees.n_nodes);
+    writer.u32(prefix, "n_sets", &trees.n_sets);
+    writer.u32(prefix, "feature", &trees.feature);
+    writer.u32(prefix, "left", &trees.left);
+    writer.u32(prefix, "right", &trees.right);
+    writer.u32(prefix, "set", &trees.set);
+    writer.u8(prefix, "code", &trees.code);
+    writer.u8(prefix, "flags", &trees.flags);
+    writer.f64(prefix, "gain", &trees.gain);
+    writer.u64(prefix, "sets", &trees.sets);
+}
+
+pub(super) fn read_shapes(layout: u32, prefix: &str, reader: &mut Reader<'_>) -> Result<TreeArrays, CausalError> {
+    Ok(TreeArrays {
+        version: layout,
+        n_nodes: reader.u32(prefix, "n_nodes")?,
+        n_sets: reader.u32(prefix, "n_sets")?,
+        feature: reader.u32(prefix, "feature")?,
+        left: reader.u32(prefix, "left")?,
+        right: reader.u32(prefix, "right")?,
+        set: reader.u32(prefix, "set")?,
+        code: reader.u8(prefix, "code")?,
+        flags: reader.u8(prefix, "flags")?,
+        gain: reader.f64(prefix, "gain")?,
+        sets: reader.u64(prefix, "sets")?,
+    })
+}

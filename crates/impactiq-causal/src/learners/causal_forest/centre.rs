@@ -1,0 +1,74 @@
+//! Outcomes and treatments less their expectations (Robinson 1988), and the average effects.
+
+use crate::learners::task::{Centring, LearnerTask};
+use crate::nuisance::OutOfFold;
+
+/// What one forest learns from; vectors are indexed by row of the inputs.
+pub(super) struct Centred {
+    /// Rows of the arms of this forest, the control among them.
+    pub rows: Vec<u32>,
+    /// 0 for the control, k for the k-th arm of this forest.
+    pub arms: Vec<u8>,
+    /// y − m(x), m being the outcome's mean over the arms of this forest.
+    pub outcome: Vec<f64>,
+    /// Per arm of this forest: whether a row is in it, less its probability.
+    pub treatments: Vec<Vec<f64>>,
+}
+
+impl Centred {
+    /// `arms` are codes other than 0. Where they are not all of them, probabilities are those
+    /// among the control and these arms.
+    pub fn new(task: &LearnerTask<'_>, centring: &Centring, arms: &[usize]) -> Self {
+        let n = task.codes.len();
+        let all = arms.len() + 1 == task.arms.len();
+        let mut place = vec![None; task.arms.len()];
+        place[0] = Some(0u8);
+        arms.iter().enumerate().for_each(|(k, &arm)| place[arm] = Some(k as u8 + 1));
+        let rows: Vec<u32> =
+            task.rows.iter().copied().filter(|&row| place[usize::from(task.codes[row as usize])].is_some()).collect();
+        let mut centred = Centred {
+            arms: vec![0; n],
+            outcome: vec![0.0; n],
+            treatments: vec![vec![0.0; n]; arms.len()],
+            rows: Vec::new(),
+        };
+        let used: Vec<usize> = std::iter::once(0).chain(arms.iter().copied()).collect();
+        for &row in &rows {
+            let i = row as usize;
+            let p = |arm: usize| centring.propensity[arm].get(i);
+            // Shares of the arms that take part; of all arms they sum to one already.
+            let total = if all { 1.0 } else { used.iter().map(|&arm| p(arm)).sum() };
+            let mean: f64 = used.iter().map(|&arm| p(arm) / total * centring.means[arm].get(i)).sum();
+            let own = place[usize::from(task.codes[i])].unwrap_or_default();
+            centred.arms[i] = own;
+            centred.outcome[i] = task.target[i] - mean;
+            for (k, &arm) in arms.iter().enumerate() {
+                centred.treatments[k][i] = f64::from(u8::from(usize::from(own) == k + 1)) - p(arm) / total;
+            }
+        }
+        Centred { rows, ..centred }
+    }
+}
+
+/// Average effect per contrast over the learner's rows: means of doubly robust scores.
+pub(super) fn average_effects(task: &LearnerTask<'_>, centring: &Centring) -> Vec<f64> {
+    let weight = |row: usize| task.weights.map_or(1.0, |weights| weights[row]);
+    let total: f64 = task.rows.iter().map(|&row| weight(row as usize)).sum();
+    let score = |arm: usize, row: usize| {
+        let value = |nuisance: &OutOfFold| nuisance.get(row);
+        let mean = value(&centring.means[arm]);
+        let seen = usize::from(task.codes[row]) == arm;
+        if seen { mean + (task.target[row] - mean) / value(&centring.propensity[arm]) } else { mean }
+    };
+    (1..task.arms.len())
+        .map(|arm| {
+            let sum: f64 = task
+                .rows
+                .iter()
+                .map(|&row| row as usize)
+                .map(|row| weight(row) * (score(arm, row) - score(0, row)))
+                .sum();
+            sum / total
+        })
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! The learner's section of the config: kinds, keys, their ranges, and what a forest's keys mean.
+
+use impactiq_trees::{ForestConfig, TreesError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::BaseKind;
+use crate::base::settings::with_base_settings;
+use crate::error::CausalError;
+
+/// The effect learners there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LearnerKind {
+    /// One model with the arm among its features.
+    S,
+    /// One model per arm.
+    #[default]
+    T,
+    /// Honest causal forest on centred outcomes and treatments.
+    CausalForest,
+}
+
+impl LearnerKind {
+    /// The kind as the config writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LearnerKind::S => "s",
+            LearnerKind::T => "t",
+            LearnerKind::CausalForest => "causal_forest",
+        }
+    }
+}
+
+with_base_settings! {
+    /// Which effect learner, and its settings.
+    pub struct LearnerConfig {
+        /// s (one model, the arm among its features), t (one model per arm) or causal_forest
+        /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too).
+        pub kind: LearnerKind = LearnerKind::T,
+        /// What the models of s and t are made of.
+        pub base: BaseKind = BaseKind::Boosted,
+        /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
+        /// by the out-of-bag R-loss of small forests.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        pub min_arm_rows: Option<u32> = None,
+        /// Forest: share of the rows each tree sees, above 0 up to 0.5 (below 1 when
+        /// `trees_per_bag` is 1); default 0.5.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub sample_fraction: Option<f64> = None,
+        /// Forest: fill leaves with other rows than those that chose the splits; default true.
+        /// Row intervals need it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub honest: Option<bool> = None,
+        /// Forest: features each node considers; default √p + 20, at most all p.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1))]
+        pub features_per_node: Option<u32> = None,
+        /// Forest: share of a node's treatment variation that each child must keep, from 0 up
+        /// to less than 0.5; default 0.05.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub alpha: Option<f64> = None,
+        /// Forest: price of uneven splits, from 0; default 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub imbalance_penalty: Option<f64> = None,
+        /// Forest: trees that share a half-sample, 1 to 64; default 2. With 1 there are no row
+        /// intervals.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 64))]
+        pub trees_per_bag: Option<u32> = None,
+        /// Forest: shrink effects toward the average effect as far as the out-of-bag R-loss
+        /// says; shrunken effects have no row intervals. Default false.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub shrink: Option<bool> = None,
+    }
+}
+
+impl LearnerConfig {
+    /// Checks the settings' ranges.
+    ///
+    /// # Errors
+    /// [`CausalError::BadSetting`], [`CausalError::UselessSetting`].
+    pub fn check(&self) -> Result<(), CausalError> {
+        check_forest_keys(self)?;
+        self.settings().check("learner", self.base)
+    }
+
+    /// The forest that is asked for; where no `min_arm_rows` is, it is 5 here and chosen later.
+    pub(super) fn forest(&self) -> ForestConfig {
+        resolve(self)
+    }
+}
+
+/// Trees by default: intervals need more of them than effects.
+const N_TREES: u32 = 500;
+
+/// The forest a config asks for; `min_arm_rows` is the config's or 5.
+fn resolve(config: &LearnerConfig) -> ForestConfig {
+    let defaults = ForestConfig::default();
+    ForestConfig {
+        n_trees: config.n_trees.unwrap_or(N_TREES) as usize,
+        trees_per_bag: config.trees_per_bag.map_or(defaults.trees_per_bag, |n| n as usize),
+        sample_fraction: config.sample_fraction.unwrap_or(defaults.sample_fraction),
+        honest: config.honest.unwrap_or(defaults.honest),
+        features_per_node: config.features_per_node.map(|n| n as usize),
+        min_arm_rows: config.min_arm_rows.unwrap_or(defaults.min_arm_rows),
+        alpha: config.alpha.unwrap_or(defaults.alpha),
+        imbalance_penalty: config.imbalance_penalty.unwrap_or(defaults.imbalance_penalty),
+        max_depth: config.max_depth,
+        ..defaults
+    }
+}
+
+/// Checks that every key written means something for the kind, and the forest's ranges.
+fn check_forest_keys(config: &LearnerConfig) -> Result<(), CausalError> {
+    let useless =
+        |key: &str| CausalError::UselessSetting { key: format!("learner.{key}"), kind: config.kind.name().into() };
+    if config.kind != LearnerKind::CausalForest {
+        let of_forests: [(&str, bool); 8] = [
+            ("min_arm_rows", config.min_arm_rows.is_some()),
+            ("sample_fraction", config.sample_fraction.is_some()),
+            ("honest", config.honest.is_some()),
+            ("features_per_node", config.features_per_node.is_some()),
+            ("alpha", config.alpha.is_some()),
+            ("imbalance_penalty", config.imbalance_penalty.is_some()),
+            ("trees_per_bag", config.trees_per_bag.is_some()),
+            ("shrink", config.shrink.is_some()),
+        ];
+        return match of_forests.iter().find(|setting| setting.1) {
+            Some((key, _)) => Err(useless(key)),
+            None => Ok(()),
+        };
+    }
+    let of_others: [(&str, bool); 9] = [
+        ("base", config.base != BaseKind::default()),
+        ("learning_rate", config.learning_rate.is_some()),
+        ("n_leaves", config.n_leaves.is_some()),
+        ("min_leaf_rows", config.min_leaf_rows.is_some()),
+        ("l2", config.l2.is_some()),
+        ("row_fraction", config.row_fraction.is_some()),
+        ("feature_fraction", config.feature_fraction.is_some()),
+        ("early_stopping", config.early_stopping.is_some()),
+        ("penalty", config.penalty.is_some()),
+    ];
+    if let Some((key, _)) = of_others.iter().find(|setting| setting.1) {
+        return Err(useless(key));
+    }
+    if config.min_arm_rows == Some(0) {
+        return Err(CausalError::setting("learner.min_arm_rows", 0, "it must be at least 1"));
+    }
+    resolve(config).check().map_err(|error| match error {
+        TreesError::BadSetting { key, value, allowed } => {
+            CausalError::setting(format!("learner.{key}"), value, allowed)
+        }
+        other => other.into(),
+    })
+}

@@ -1,0 +1,83 @@
+//! What an effect learner is given, and what it answers.
+
+use impactiq_data::{Arms, OutcomeKind};
+
+use super::config::LearnerConfig;
+use crate::base::{BaseLearner, Loss, Place, Target};
+use crate::error::CausalError;
+use crate::nuisance::{OutOfFold, loss_of};
+
+/// What an effect learner sees; vectors are indexed by row of the inputs.
+#[derive(Clone, Copy)]
+pub struct LearnerTask<'a> {
+    /// Rows to learn from.
+    pub rows: &'a [u32],
+    /// Arm code of every row.
+    pub codes: &'a [u8],
+    /// The arms.
+    pub arms: &'a Arms,
+    /// The outcome's name, for messages.
+    pub outcome: &'a str,
+    /// The outcome's kind.
+    pub kind: OutcomeKind,
+    /// The outcome of every row.
+    pub target: &'a [f64],
+    /// The weight of every row.
+    pub weights: Option<&'a [f64]>,
+    /// What sampling keeps together: a row number, or a cluster.
+    pub row_ids: &'a [u64],
+    /// Nuisances of the outcome and the arms, for learners that centre.
+    pub centring: Option<&'a Centring>,
+}
+
+/// What a forest needs beside its rows: nuisances whose values no row's own outcome had a hand
+/// in, indexed by row of the inputs; rows that do not learn are never looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Centring {
+    /// Per arm: the outcome's mean given features.
+    pub means: Vec<OutOfFold>,
+    /// Per arm: its probability given features.
+    pub propensity: Vec<OutOfFold>,
+}
+
+/// What an effect model says about rows; one vector of n per contrast or arm.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Effect per arm but the control.
+    pub cate: Vec<Vec<f64>>,
+    /// Mean per arm, the control first; empty where the learner knows effects alone.
+    pub mean: Vec<Vec<f64>>,
+    /// Lower ends of row intervals per contrast; empty where there are none, NaN for rows
+    /// without one.
+    pub lower: Vec<Vec<f64>>,
+    /// Upper ends.
+    pub upper: Vec<Vec<f64>>,
+}
+
+impl LearnerTask<'_> {
+    /// The loss that suits the outcome.
+    pub(super) fn loss(&self) -> Loss {
+        loss_of(self.kind)
+    }
+
+    /// The base learner for one part of the rows.
+    pub(super) fn base_learner(&self, config: &LearnerConfig, place: Place, rows: &[u32]) -> BaseLearner {
+        let sum: f64 = rows.iter().map(|&row| self.target[row as usize]).sum();
+        let mean = sum / rows.len().max(1) as f64;
+        config.settings().learner(config.base, place, Target { loss: self.loss(), n_rows: rows.len(), mean })
+    }
+
+    /// The rows of one arm.
+    pub(super) fn arm_rows(&self, arm: usize) -> Result<Vec<u32>, CausalError> {
+        let rows: Vec<u32> =
+            self.rows.iter().copied().filter(|&row| usize::from(self.codes[row as usize]) == arm).collect();
+        if rows.len() < 2 {
+            return Err(CausalError::TooFewRows {
+                what: format!("arm '{}' outside the hold-out", self.arms.labels()[arm]),
+                found: rows.len(),
+                needed: 2,
+            });
+        }
+        Ok(rows)
+    }
+}
