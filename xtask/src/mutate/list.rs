@@ -217,7 +217,7 @@ pub const MUTATIONS: [Mutation; 24] = [
     Mutation {
         name: "effects are control minus treated",
         package: CAUSAL,
-        file: "crates/impactiq-causal/src/model.rs",
+        file: "crates/impactiq-causal/src/learners/mod.rs",
         find: "arm.iter().zip(&mean[0]).map(|(t, c)| t - c)",
         replace: "arm.iter().zip(&mean[0]).map(|(t, c)| c - t)",
         first: (Test("train"), ""),
