@@ -77,15 +77,6 @@ with_base_settings! {
 }
 
 impl LearnerConfig {
-    /// Checks the settings' ranges.
-    ///
-    /// # Errors
-    /// [`CausalError::BadSetting`], [`CausalError::UselessSetting`].
-    pub fn check(&self) -> Result<(), CausalError> {
-        check_forest_keys(self)?;
-        self.settings().check("learner", self.base)
-    }
-
     /// The forest that is asked for; where no `min_arm_rows` is, it is 5 here and chosen later.
     pub(super) fn forest(&self) -> ForestConfig {
         resolve(self)
@@ -112,40 +103,8 @@ fn resolve(config: &LearnerConfig) -> ForestConfig {
     }
 }
 
-/// Checks that every key written means something for the kind, and the forest's ranges.
-fn check_forest_keys(config: &LearnerConfig) -> Result<(), CausalError> {
-    let useless =
-        |key: &str| CausalError::UselessSetting { key: format!("learner.{key}"), kind: config.kind.name().into() };
-    if config.kind != LearnerKind::CausalForest {
-        let of_forests: [(&str, bool); 8] = [
-            ("min_arm_rows", config.min_arm_rows.is_some()),
-            ("sample_fraction", config.sample_fraction.is_some()),
-            ("honest", config.honest.is_some()),
-            ("features_per_node", config.features_per_node.is_some()),
-            ("alpha", config.alpha.is_some()),
-            ("imbalance_penalty", config.imbalance_penalty.is_some()),
-            ("trees_per_bag", config.trees_per_bag.is_some()),
-            ("shrink", config.shrink.is_some()),
-        ];
-        return match of_forests.iter().find(|setting| setting.1) {
-            Some((key, _)) => Err(useless(key)),
-            None => Ok(()),
-        };
-    }
-    let of_others: [(&str, bool); 9] = [
-        ("base", config.base != BaseKind::default()),
-        ("learning_rate", config.learning_rate.is_some()),
-        ("n_leaves", config.n_leaves.is_some()),
-        ("min_leaf_rows", config.min_leaf_rows.is_some()),
-        ("l2", config.l2.is_some()),
-        ("row_fraction", config.row_fraction.is_some()),
-        ("feature_fraction", config.feature_fraction.is_some()),
-        ("early_stopping", config.early_stopping.is_some()),
-        ("penalty", config.penalty.is_some()),
-    ];
-    if let Some((key, _)) = of_others.iter().find(|setting| setting.1) {
-        return Err(useless(key));
-    }
+/// Checks a forest's ranges.
+pub(super) fn check_forest(config: &LearnerConfig) -> Result<(), CausalError> {
     if config.min_arm_rows == Some(0) {
         return Err(CausalError::setting("learner.min_arm_rows", 0, "it must be at least 1"));
     }

@@ -6,6 +6,7 @@
 
 mod causal_forest;
 mod config;
+mod keys;
 mod s;
 mod t;
 mod task;

@@ -1,0 +1,78 @@
+//! Which key of the learner's section means something to which kind of learner: one row per
+//! key. A key written for a kind that doesn't read it is an error, never ignored.
+
+use super::config::{LearnerConfig, LearnerKind, check_forest};
+use crate::base::BaseKind;
+use crate::error::CausalError;
+
+use LearnerKind::{CausalForest, S, T};
+
+/// Kinds made of base learners.
+const OF_BASE: &[LearnerKind] = &[S, T];
+
+/// Kinds that grow honest trees on moments.
+const OF_FOREST: &[LearnerKind] = &[CausalForest];
+
+/// A key, whether it was written, and the kinds that read it.
+type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
+
+/// Every key but `kind`, `n_trees` and `max_depth`, which all kinds read.
+const KEYS: [Key; 17] = [
+    ("base", |c| c.base != BaseKind::default(), OF_BASE),
+    ("learning_rate", |c| c.learning_rate.is_some(), OF_BASE),
+    ("n_leaves", |c| c.n_leaves.is_some(), OF_BASE),
+    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_BASE),
+    ("l2", |c| c.l2.is_some(), OF_BASE),
+    ("row_fraction", |c| c.row_fraction.is_some(), OF_BASE),
+    ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
+    ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
+    ("penalty", |c| c.penalty.is_some(), OF_BASE),
+    ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_FOREST),
+    ("sample_fraction", |c| c.sample_fraction.is_some(), OF_FOREST),
+    ("honest", |c| c.honest.is_some(), OF_FOREST),
+    ("features_per_node", |c| c.features_per_node.is_some(), OF_FOREST),
+    ("alpha", |c| c.alpha.is_some(), OF_FOREST),
+    ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
+    ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
+    ("shrink", |c| c.shrink.is_some(), OF_FOREST),
+];
+
+impl LearnerConfig {
+    /// Checks that every key written means something for the kind, and its range.
+    ///
+    /// # Errors
+    /// [`CausalError::BadSetting`], [`CausalError::UselessSetting`].
+    pub fn check(&self) -> Result<(), CausalError> {
+        check_keys(self)?;
+        if OF_FOREST.contains(&self.kind) {
+            check_forest(self)?;
+        }
+        self.settings().check("learner", self.base)
+    }
+}
+
+fn check_keys(config: &LearnerConfig) -> Result<(), CausalError> {
+    match KEYS.iter().find(|(_, written, kinds)| written(config) && !kinds.contains(&config.kind)) {
+        None => Ok(()),
+        Some((key, ..)) => {
+            Err(CausalError::UselessSetting { key: format!("learner.{key}"), kind: config.kind.name().into() })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_written_for_a_kind_that_does_not_read_it_is_an_error() {
+        let key = |config: LearnerConfig| match check_keys(&config).unwrap_err() {
+            CausalError::UselessSetting { key, .. } => key,
+            other => panic!("{other}"),
+        };
+        let forest = LearnerConfig { kind: CausalForest, ..LearnerConfig::default() };
+        assert_eq!(key(LearnerConfig { honest: Some(true), ..LearnerConfig::default() }), "learner.honest");
+        assert_eq!(key(LearnerConfig { n_leaves: Some(3), ..forest.clone() }), "learner.n_leaves");
+        assert_eq!(check_keys(&LearnerConfig { n_trees: Some(3), alpha: Some(0.1), ..forest }), Ok(()));
+    }
+}
