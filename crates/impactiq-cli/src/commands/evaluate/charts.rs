@@ -50,7 +50,11 @@ pub fn verdict(evaluation: &Evaluation) -> String {
     let Some((name, estimate)) =
         ["rate_autoc", "qini_per_capita"].into_iter().find_map(|name| Some((name, metric(name)?)))
     else {
-        return "The ranking cannot be judged on these rows.".into();
+        return if is_constant(evaluation) {
+            "The model gives everybody the same effect, so there is nobody to prefer: treat everyone or no one.".into()
+        } else {
+            "The ranking cannot be judged on these rows.".into()
+        };
     };
     match (estimate.lower(), estimate.upper()) {
         (Some(lower), _) if lower > 0.0 => {
@@ -64,6 +68,12 @@ pub fn verdict(evaluation: &Evaluation) -> String {
              treat everyone or no one."
         ),
     }
+}
+
+/// Whether every score is the same number.
+fn is_constant(evaluation: &Evaluation) -> bool {
+    let reason = evaluation.metrics.get("rate_autoc").and_then(Estimate::reason);
+    reason == Some(impactiq_metrics::estimate::NO_HETEROGENEITY)
 }
 
 fn people(subject: Subject<'_>) -> String {

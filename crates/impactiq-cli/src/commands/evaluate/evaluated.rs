@@ -145,8 +145,14 @@ impl Evaluated {
         for contrast in &self.report.contrasts {
             let unit = self.unit(&contrast.outcome);
             text.push_str(&format!("\n{} · arm {}\n", contrast.outcome, contrast.arm));
-            text.push_str(&format!("  {}\n\n", charts::verdict(&contrast.evaluation)));
-            text.push_str(&tables::metrics(&contrast.evaluation.metrics, unit).render(2));
+            text.push_str(&format!("  {}\n", charts::verdict(&contrast.evaluation)));
+            match tables::shared_reason(&contrast.evaluation.metrics) {
+                Some(reason) => text.push_str(&format!("  No metric has a value: {reason}.\n")),
+                None => {
+                    text.push('\n');
+                    text.push_str(&tables::metrics(&contrast.evaluation.metrics, unit).render(2));
+                }
+            }
             if !contrast.evaluation.deciles.is_empty() {
                 text.push_str("\n  Measured effect by score, best tenth first\n");
                 text.push_str(&tables::deciles(&contrast.evaluation.deciles, unit).render(2));

@@ -26,6 +26,13 @@ pub fn metrics(metrics: &Metrics, unit: Unit) -> TextTable {
     table
 }
 
+/// Why no metric has a value, when all give the same reason: one sentence then says it.
+pub fn shared_reason(metrics: &Metrics) -> Option<&str> {
+    let mut reasons = metrics.iter().map(|(_, estimate)| estimate.reason());
+    let first = reasons.next()??;
+    reasons.all(|reason| reason == Some(first)).then_some(first)
+}
+
 /// Effects are shown in the outcome's unit, shares of an ideal and counts as they are.
 fn unit_of(metric: &str, unit: Unit) -> Unit {
     let effects = ["uplift_at", "toc_at", "rate_", "qini_per_capita", "weighted_average_uplift"];

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use impactiq_causal::Config;
-use impactiq_causal::effect::ContrastAverages;
 use impactiq_causal::train::{TrainReport, train as learn};
 use impactiq_data::OutcomeKind;
 use impactiq_io::RowFeatures;
@@ -16,8 +15,9 @@ use super::load::{Run, load, read_config};
 use crate::args::TrainArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::memory::peak_rss_bytes;
-use crate::output::number::{self, Unit};
-use crate::output::table::{Align, TextTable};
+use crate::output::number::Unit;
+
+mod text;
 
 /// What a training run leaves behind.
 pub struct TrainedModel {
@@ -129,109 +129,8 @@ impl TrainedModel {
         Value::Object(result)
     }
 
-    /// The result as text.
-    pub fn text(&self, output: &Path) -> String {
-        let report = &self.report;
-        let data = &self.manifest.data;
-        let arms: Vec<String> = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
-        let mut text = format!(
-            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\nArms (control first): {}\n",
-            self.manifest.id,
-            output.display(),
-            number::count(data.n_rows),
-            number::count(data.n_rows_read),
-            number::count(data.n_holdout),
-            arms.join(" · "),
-        );
-        for contrast in &report.contrasts {
-            let unit = self.unit(&contrast.outcome);
-            text.push_str(&format!(
-                "\nEffect of {} against {} on {}\n",
-                contrast.arm,
-                self.manifest.arms.first().map_or("control", String::as_str),
-                contrast.outcome
-            ));
-            text.push_str(&averages_table(contrast, unit).render(2));
-        }
-        text.push_str("\nOut-of-fold fit of the nuisance models\n");
-        text.push_str(&self.fit_table().render(2));
-        text.push_str(&format!(
-            "\nSeconds: read {} · guard {} · nuisances {} · averages {} · learner {} · total {}; peak memory {}\n",
-            number::seconds(self.spent(&["read"])),
-            number::seconds(self.spent(&["guard"])),
-            number::seconds(self.spent(&["nuisance"])),
-            number::seconds(self.spent(&["averages"])),
-            number::seconds(self.spent(&["learner"])),
-            number::seconds(self.total),
-            number::bytes(peak_rss_bytes()),
-        ));
-        let next = if data.n_holdout > 0 {
-            format!("impactiq evaluate -m {}", output.display())
-        } else {
-            format!("impactiq score -m {} -d DATA -o scores.csv", output.display())
-        };
-        text.push_str(&format!("Next: {next}\n"));
-        text
-    }
-
-    fn fit_table(&self) -> TextTable {
-        let mut table = TextTable::new(&[
-            ("outcome", Align::Left),
-            ("arm", Align::Left),
-            ("loss", Align::Left),
-            ("model", Align::Right),
-            ("constant", Align::Right),
-            ("better by", Align::Right),
-        ]);
-        let nuisance = &self.report.nuisance;
-        let of_outcomes =
-            nuisance.outcomes.iter().flat_map(|o| o.arms.iter().map(move |arm| (o.outcome.as_str(), arm)));
-        let of_arms = nuisance.propensity_losses.iter().map(|arm| ("(probability of the arm)", arm));
-        for (name, arm) in of_outcomes.chain(of_arms) {
-            let loss = &arm.loss;
-            table.row([
-                name.to_owned(),
-                arm.arm.clone(),
-                loss.loss.replace('_', " "),
-                format!("{:.5}", loss.value),
-                format!("{:.5}", loss.constant),
-                format!("{:.1} %", (1.0 - loss.value / loss.constant) * 100.0),
-            ]);
-        }
-        table
-    }
-
     /// The unit of an outcome's effects.
     pub fn unit(&self, outcome: &str) -> Unit {
         self.units.iter().find(|(name, _)| name == outcome).map_or(Unit::Plain, |(_, unit)| *unit)
     }
-}
-
-/// The estimators of one contrast with intervals, then lift and incremental outcomes.
-pub fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("", Align::Left),
-        ("estimate", Align::Right),
-        ("std. error", Align::Right),
-        ("n", Align::Right),
-        ("95 % interval", Align::Left),
-    ]);
-    let estimators = &contrast.estimators;
-    let rows = [
-        ("AIPW (the answer)", &estimators.aipw, unit),
-        ("difference in means", &estimators.difference_in_means, unit),
-        ("Lin regression", &estimators.lin, unit),
-        ("relative lift", &contrast.relative_lift, Unit::Percent),
-        ("incremental outcomes", &contrast.incremental, Unit::Count),
-    ];
-    for (name, estimate, unit) in rows {
-        table.row([
-            name.to_owned(),
-            number::value(estimate, unit),
-            number::std_error(estimate, unit),
-            estimate.n().map_or_else(String::new, number::count),
-            number::interval(estimate, unit),
-        ]);
-    }
-    table
 }

@@ -1,0 +1,149 @@
+//! What `train` prints: averages, what was chosen, how the nuisances fit, what to type next.
+
+use std::path::Path;
+
+use impactiq_causal::effect::ContrastAverages;
+use impactiq_causal::learners::ForestReport;
+
+use super::TrainedModel;
+use crate::memory::peak_rss_bytes;
+use crate::output::number::{self, Unit};
+use crate::output::table::{Align, TextTable};
+
+impl TrainedModel {
+    /// The result as text.
+    pub fn text(&self, output: &Path) -> String {
+        let report = &self.report;
+        let data = &self.manifest.data;
+        let arms: Vec<String> = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
+        let mut text = format!(
+            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\nArms (control first): {}\n",
+            self.manifest.id,
+            output.display(),
+            number::count(data.n_rows),
+            number::count(data.n_rows_read),
+            number::count(data.n_holdout),
+            arms.join(" · "),
+        );
+        for contrast in &report.contrasts {
+            let unit = self.unit(&contrast.outcome);
+            text.push_str(&format!(
+                "\nEffect of {} against {} on {}\n",
+                contrast.arm,
+                self.manifest.arms.first().map_or("control", String::as_str),
+                contrast.outcome
+            ));
+            text.push_str(&averages_table(contrast, unit).render(2));
+        }
+        if !report.forests.is_empty() {
+            text.push_str("\nWhat each forest chose, by the out-of-bag loss of small forests or from the config\n");
+            text.push_str(&forests_table(&report.forests).render(2));
+        }
+        text.push_str("\nOut-of-fold fit of the nuisance models\n");
+        text.push_str(&self.fit_table().render(2));
+        text.push_str(&format!(
+            "\nSeconds: read {} · guard {} · nuisances {} · averages {} · learner {} · total {}; peak memory {}\n",
+            number::seconds(self.spent(&["read"])),
+            number::seconds(self.spent(&["guard"])),
+            number::seconds(self.spent(&["nuisance"])),
+            number::seconds(self.spent(&["averages"])),
+            number::seconds(self.spent(&["learner"])),
+            number::seconds(self.total),
+            number::bytes(peak_rss_bytes()),
+        ));
+        let next = if data.n_holdout > 0 {
+            format!("impactiq evaluate -m {}", output.display())
+        } else {
+            format!("impactiq score -m {} -d DATA -o scores.csv", output.display())
+        };
+        text.push_str(&format!("Next: {next}\n"));
+        text
+    }
+
+    fn fit_table(&self) -> TextTable {
+        let mut table = TextTable::new(&[
+            ("outcome", Align::Left),
+            ("arm", Align::Left),
+            ("loss", Align::Left),
+            ("model", Align::Right),
+            ("constant", Align::Right),
+            ("better by", Align::Right),
+        ]);
+        let nuisance = &self.report.nuisance;
+        let of_outcomes =
+            nuisance.outcomes.iter().flat_map(|o| o.arms.iter().map(move |arm| (o.outcome.as_str(), arm)));
+        let of_arms = nuisance.propensity_losses.iter().map(|arm| ("(probability of the arm)", arm));
+        for (name, arm) in of_outcomes.chain(of_arms) {
+            let loss = &arm.loss;
+            table.row([
+                name.to_owned(),
+                arm.arm.clone(),
+                loss.loss.replace('_', " "),
+                format!("{:.5}", loss.value),
+                format!("{:.5}", loss.constant),
+                format!("{:.1} %", (1.0 - loss.value / loss.constant) * 100.0),
+            ]);
+        }
+        table
+    }
+}
+
+/// The estimators of one contrast with intervals, then lift and incremental outcomes.
+fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("estimate", Align::Right),
+        ("std. error", Align::Right),
+        ("n", Align::Right),
+        ("95 % interval", Align::Left),
+    ]);
+    let estimators = &contrast.estimators;
+    let rows = [
+        ("AIPW (the answer)", &estimators.aipw, unit),
+        ("difference in means", &estimators.difference_in_means, unit),
+        ("Lin regression", &estimators.lin, unit),
+        ("relative lift", &contrast.relative_lift, Unit::Percent),
+        ("incremental outcomes", &contrast.incremental, Unit::Count),
+    ];
+    for (name, estimate, unit) in rows {
+        table.row([
+            name.to_owned(),
+            number::value(estimate, unit),
+            number::std_error(estimate, unit),
+            estimate.n().map_or_else(String::new, number::count),
+            number::interval(estimate, unit),
+        ]);
+    }
+    table
+}
+
+/// The leaf size of each forest, and what it left of the differences between people.
+fn forests_table(forests: &[ForestReport]) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("outcome", Align::Left),
+        ("arms", Align::Left),
+        ("trees", Align::Right),
+        ("leaves per tree", Align::Right),
+        ("rows of an arm per leaf", Align::Right),
+        ("", Align::Left),
+    ]);
+    for forest in forests {
+        let found = if forest.constant {
+            "no forest beat one effect for everybody, so everybody gets that".to_owned()
+        } else if forest.shrinkage < 1.0 {
+            format!("{:.0} % of the differences from the average are kept", 100.0 * forest.shrinkage)
+        } else {
+            String::new()
+        };
+        let leaf = if forest.constant { "–".to_owned() } else { number::count(u64::from(forest.min_arm_rows)) };
+        table.row([
+            forest.outcome.clone(),
+            forest.arms.join(", "),
+            number::count(forest.n_trees),
+            format!("{:.1}", forest.mean_leaves),
+            leaf,
+            found,
+        ]);
+    }
+    table
+}
