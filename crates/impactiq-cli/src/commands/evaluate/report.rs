@@ -21,7 +21,10 @@ pub fn html(evaluated: &Evaluated) -> Outcome<String> {
         for (_, svg) in charts::charts(evaluated.subject(contrast), &contrast.evaluation)? {
             report.chart(&svg);
         }
-        report.table(&tables::metrics(&contrast.evaluation.metrics, unit));
+        match tables::shared_reason(&contrast.evaluation.metrics) {
+            Some(reason) => report.paragraph(&format!("No metric has a value: {reason}.")),
+            None => report.table(&tables::metrics(&contrast.evaluation.metrics, unit)),
+        }
         if !contrast.evaluation.deciles.is_empty() {
             report.table(&tables::deciles(&contrast.evaluation.deciles, unit));
         }
