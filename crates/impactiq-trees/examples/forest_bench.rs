@@ -1,11 +1,11 @@
 //! Times a causal forest on Criteo-shaped data and prints one line of JSON.
 //!
 //! `forest_bench [--rows N] [--test-rows N] [--trees N] [--min-arm-rows N] [--min-leaf-rows N]
-//! [--threads N] [--seed N] [--export PREFIX]`
+//! [--sample-percent N] [--threads N] [--seed N] [--export PREFIX]`
 //!
 //! Centring is by two-fold boosting and by the known propensity and is not timed. `--export` writes
-//! features, centred outcome and centred treatment (f32, little endian), so that another
-//! library can grow its forest from the same numbers.
+//! features, centred outcome and centred treatment (f32, little endian), and outcome and treatment
+//! as they are (one byte), so that another library can grow its forest from the same numbers.
 
 use std::io::Write;
 use std::time::Instant;
@@ -28,6 +28,7 @@ impl Arguments {
             ("--trees", 100),
             ("--min-arm-rows", 5),
             ("--min-leaf-rows", 1),
+            ("--sample-percent", 50),
             ("--threads", 1),
             ("--seed", 1),
         ];
@@ -87,6 +88,11 @@ fn write(path: String, values: impl Iterator<Item = f64>) -> Result<(), String> 
     file.write_all(&bytes).map_err(|e| format!("{path}: {e}"))
 }
 
+fn write_bytes(path: String, values: &[f64]) -> Result<(), String> {
+    let bytes: Vec<u8> = values.iter().map(|value| *value as u8).collect();
+    std::fs::write(&path, bytes).map_err(|e| format!("{path}: {e}"))
+}
+
 fn export(table: &Table, names: &[String], prefix: &str) -> Result<(), String> {
     let columns = names.iter().map(|name| numbers(table, name)).collect::<Result<Vec<_>, _>>()?;
     let cells = (0..table.n_rows()).flat_map(|row| columns.iter().map(move |column| column[row]));
@@ -125,6 +131,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         write(format!("{prefix}.y.f32"), outcome.iter().copied())?;
         write(format!("{prefix}.t.f32"), contrast.iter().copied())?;
         write(format!("{prefix}.test.tau.f32"), numbers(&test.truth, "tau")?.iter().copied())?;
+        write_bytes(format!("{prefix}.outcome.u8"), y)?;
+        write_bytes(format!("{prefix}.treated.u8"), t)?;
     }
     let rows: Vec<u32> = (0..n as u32).collect();
     let task = EffectTask {
@@ -140,6 +148,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         n_trees: arguments.get("--trees"),
         min_arm_rows: arguments.get("--min-arm-rows") as u32,
         min_leaf_rows: arguments.get("--min-leaf-rows") as u32,
+        sample_fraction: arguments.get("--sample-percent") as f64 / 100.0,
         ..ForestConfig::default()
     };
     let (at, wall) = (cpu_seconds(start), Instant::now());
