@@ -19,7 +19,7 @@ cargo xtask <command>
   codegen [--check]  write docs/reference from the binary, or fail when it is stale
   golden [--check]   write the golden predictions, or compare with them
   mutate [--only W]  plant mistakes one by one (those with W in their name or file); the tests must notice
-  bench NAME         measure against a peer: boosting, metrics, end-to-end (--rows N --threads N …)
+  bench NAME         measure against peers: boosting, metrics, forests, end-to-end (--rows N …)
   ci                 the whole gate, .ci/run
 ";
 

@@ -3,30 +3,25 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::peers::{argument, example, scratch, script};
+use super::options::Options;
+use super::peers::{Environment, argument, example, scratch, script, words};
 use super::record::{before, keep, number, print};
 
 const TEST_ROWS: u64 = 500_000;
 
 /// Runs both and prints CPU seconds side by side.
-pub fn run(options: &[u64]) -> Result<()> {
-    let [rows, trees, leaves, threads] = options else { unreachable!("four options have defaults") };
+pub fn run(options: &Options) -> Result<()> {
+    let [rows, trees, leaves, threads] = ["rows", "trees", "leaves", "threads"].map(|name| options.number(name));
     let folder = scratch("boosting")?;
     let machine = before();
     let prefix = argument(&folder.join("rows"));
-    let words = |keys: &[(&str, u64)]| keys.iter().flat_map(|(k, v)| [format!("--{k}"), v.to_string()]).collect();
-    let mut ours: Vec<String> = words(&[
-        ("rows", *rows),
-        ("test-rows", TEST_ROWS),
-        ("trees", *trees),
-        ("leaves", *leaves),
-        ("threads", *threads),
-    ]);
+    let mut ours =
+        words(&[("rows", rows), ("test-rows", TEST_ROWS), ("trees", trees), ("leaves", leaves), ("threads", threads)]);
     ours.extend(["--export".into(), prefix.clone()]);
     let ours = example("impactiq-trees", "boosting_bench", &ours)?;
     let mut theirs = vec![prefix];
-    theirs.extend([*rows, TEST_ROWS, *trees, *leaves, *threads].map(|v| v.to_string()));
-    let theirs = script("lightgbm_binary.py", &theirs)?;
+    theirs.extend([rows, TEST_ROWS, trees, leaves, threads].map(|v| v.to_string()));
+    let theirs = script(Environment::Main, "lightgbm_binary.py", &theirs)?;
     std::fs::remove_dir_all(&folder)?;
 
     let cost = |who: &Value| number(who, "binning_cpu_s") + number(who, "training_cpu_s");

@@ -9,10 +9,50 @@ use serde_json::Value;
 use crate::measure;
 use crate::workspace;
 
-/// Python of an environment with the pinned peers; made at first use.
-pub fn python() -> Result<PathBuf> {
-    let wanted = std::fs::read_to_string(workspace::root()?.join("bench/peers/requirements.txt"))?;
-    let folder = workspace::target()?.join("peers");
+/// An environment of pinned peers: packages that can live together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// LightGBM, EconML, scikit-uplift.
+    Main,
+    /// CausalML.
+    Causalml,
+}
+
+impl Environment {
+    fn requirements(self) -> Result<PathBuf> {
+        let file = match self {
+            Environment::Main => "requirements.txt",
+            Environment::Causalml => "requirements-causalml.txt",
+        };
+        Ok(workspace::root()?.join("bench/peers").join(file))
+    }
+
+    fn folder(self) -> Result<PathBuf> {
+        let name = match self {
+            Environment::Main => "peers",
+            Environment::Causalml => "peers-causalml",
+        };
+        Ok(workspace::target()?.join(name))
+    }
+
+    /// The version that is pinned, for the key of a cell: a word that changes when it does.
+    pub fn version(self, package: &str) -> Result<String> {
+        let path = self.requirements()?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        pinned(&text, package).with_context(|| format!("{package} is not pinned in {}", path.display()))
+    }
+}
+
+fn pinned(requirements: &str, package: &str) -> Option<String> {
+    let line = requirements.lines().find_map(|line| line.trim().strip_prefix(package)?.strip_prefix("=="))?;
+    Some(format!("{package} {line}"))
+}
+
+/// Python of an environment; made at first use.
+pub fn python(environment: Environment) -> Result<PathBuf> {
+    let requirements = environment.requirements()?;
+    let wanted = std::fs::read_to_string(&requirements)?;
+    let folder = environment.folder()?;
     let python = folder.join("bin/python");
     let stamp = folder.join("requirements.txt");
     if std::fs::read_to_string(&stamp).ok().as_deref() == Some(wanted.as_str()) {
@@ -21,16 +61,15 @@ pub fn python() -> Result<PathBuf> {
     eprintln!("installing the peers into {} (once)", folder.display());
     workspace::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))
         .context("the peers are Python packages: python3 with its venv module is needed")?;
-    let requirements = workspace::root()?.join("bench/peers/requirements.txt");
     workspace::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "-r"]).arg(requirements))?;
     std::fs::write(stamp, wanted)?;
     Ok(python)
 }
 
 /// Runs a peer's script, which prints one JSON object.
-pub fn script(name: &str, words: &[String]) -> Result<Value> {
+pub fn script(environment: Environment, name: &str, words: &[String]) -> Result<Value> {
     let path = workspace::root()?.join("bench/peers").join(name);
-    let mut command = Command::new(python()?);
+    let mut command = Command::new(python(environment)?);
     // The peers' warnings about one another's futures are not our news.
     command.args(["-W", "ignore"]).arg(path).args(words);
     json(&measure::run(&mut command)?.stdout)
@@ -51,8 +90,19 @@ pub fn scratch(bench: &str) -> Result<PathBuf> {
     if folder.is_dir() {
         std::fs::remove_dir_all(&folder)?;
     }
-    std::fs::create_dir_all(&folder)?;
+    lasting(bench)
+}
+
+/// A folder for what a stopped run goes on with.
+pub fn lasting(bench: &str) -> Result<PathBuf> {
+    let folder = workspace::target()?.join("bench").join(bench);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     Ok(folder)
+}
+
+/// `--key value` words.
+pub fn words<V: ToString>(pairs: &[(&str, V)]) -> Vec<String> {
+    pairs.iter().flat_map(|(key, value)| [format!("--{key}"), value.to_string()]).collect()
 }
 
 /// A path as an argument.
@@ -64,5 +114,25 @@ fn json(text: &str) -> Result<Value> {
     match text.lines().last().map(serde_json::from_str) {
         Some(Ok(value)) => Ok(value),
         _ => bail!("one line of JSON was expected, not: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pinned_versions_are_read_whole() {
+        let text = "# peers\neconml-extra==9\neconml==0.17.0\nnumpy==2.4.6\n";
+        assert_eq!(pinned(text, "econml").as_deref(), Some("econml 0.17.0"));
+        assert_eq!(pinned(text, "causalml"), None);
+        for (environment, package) in [(Environment::Main, "econml"), (Environment::Causalml, "causalml")] {
+            assert!(environment.version(package).unwrap().starts_with(package));
+        }
+    }
+
+    #[test]
+    fn pairs_become_words() {
+        assert_eq!(words(&[("rows", 10), ("leaf", 5)]), ["--rows", "10", "--leaf", "5"]);
     }
 }

@@ -3,19 +3,20 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::peers::{argument, example, scratch, script};
+use super::options::Options;
+use super::peers::{Environment, argument, example, scratch, script};
 use super::record::{before, keep, number, print};
 
 /// Runs both; fails when the values that both compute don't agree.
-pub fn run(options: &[u64]) -> Result<()> {
-    let [rows, threads] = options else { unreachable!("two options have defaults") };
+pub fn run(options: &Options) -> Result<()> {
+    let [rows, threads] = ["rows", "threads"].map(|name| options.number(name));
     let folder = scratch("ranking")?;
     let machine = before();
     let prefix = argument(&folder.join("rows"));
     let words = ["--rows".into(), rows.to_string(), "--threads".into(), threads.to_string()];
     let words = [words.as_slice(), &["--export".into(), prefix.clone()]].concat();
     let ours = example("impactiq-metrics", "ranking_bench", &words)?;
-    let theirs = script("sklift_ranking.py", &[prefix, rows.to_string()])?;
+    let theirs = script(Environment::Main, "sklift_ranking.py", &[prefix, rows.to_string()])?;
     std::fs::remove_dir_all(&folder)?;
 
     let peer = theirs.get("peer").and_then(Value::as_str).unwrap_or("peer");

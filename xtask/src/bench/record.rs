@@ -1,6 +1,7 @@
 //! Tables on the screen, and the file where figures are kept.
 
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -10,14 +11,30 @@ use crate::workspace;
 
 /// Appends a run to docs/measured/NAME.jsonl.
 pub fn keep(name: &str, machine: Value, figures: Value) -> Result<()> {
-    let folder = workspace::root()?.join("docs/measured");
-    std::fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{name}.jsonl"));
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
-    let line = json!({ "bench": name, "machine": machine, "figures": figures });
-    writeln!(file, "{line}").with_context(|| format!("cannot write {}", path.display()))?;
+    let path = workspace::root()?.join(format!("docs/measured/{name}.jsonl"));
+    append(&path, &json!({ "bench": name, "machine": machine, "figures": figures }))?;
     println!("kept in docs/measured/{name}.jsonl");
     Ok(())
+}
+
+/// Appends a line of JSON to a file, on a line of its own even where the last one was cut short.
+pub fn append(path: &Path, line: &Value) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        if file.metadata()?.len() > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != [b'\n'] {
+                writeln!(file)?;
+            }
+        }
+        writeln!(file, "{line}")
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The machine as it is before anything runs.
