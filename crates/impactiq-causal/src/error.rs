@@ -155,6 +155,28 @@ pub enum CausalError {
         /// The outcome.
         column: String,
     },
+    /// Something has to differ between rows and doesn't.
+    #[error("{what} does not vary")]
+    NoVariation {
+        /// What is the same everywhere.
+        what: String,
+    },
+    /// Fewer instruments than treatments they should stand for.
+    #[error("there are {found} usable instruments for {needed} endogenous columns")]
+    TooFewInstruments {
+        /// Instruments found.
+        found: usize,
+        /// Instruments needed.
+        needed: usize,
+    },
+    /// An estimator needs a column that no role names.
+    #[error("{needed_by} need a column with the role '{role}'")]
+    MissingRole {
+        /// The role.
+        role: &'static str,
+        /// What needs it.
+        needed_by: &'static str,
+    },
     /// A fit did not reach a finite answer.
     #[error("the fit of {what} gave a value that is not finite")]
     NotFinite {
@@ -257,6 +279,13 @@ impl CausalError {
             CausalError::NoOverlap { .. } => {
                 "restrict the rows with `data.where` to those that could have received either arm".into()
             }
+            CausalError::NoVariation { .. } => {
+                "name a column that differs between rows of equal features, or drop the features that fix it".into()
+            }
+            CausalError::TooFewInstruments { .. } => {
+                "every treatment needs an instrument of its own that the controls don't fix".into()
+            }
+            CausalError::MissingRole { role, .. } => format!("name it in the config: roles.{role}"),
             CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
             CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
             CausalError::Trees(inner) => return inner.hint(),

@@ -20,15 +20,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// A file uses only files above it: error, linear, base, nuisance, overlap, effect, learners,
-// health, config, model, codec, train, evaluate.
+// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv,
+// learners, health, config, model, codec, train, evaluate.
 pub mod base;
 pub mod codec;
 pub mod config;
+pub mod dml;
 pub mod effect;
 pub mod error;
 pub mod evaluate;
 pub mod health;
+pub mod iv;
 pub mod learners;
 pub mod linear;
 pub mod model;

@@ -96,8 +96,8 @@ pub const HOUSE: [Floor; 7] = [
         name: "impactiq-causal",
         below: &["impactiq-trees", "impactiq-metrics", "impactiq-data"],
         rooms: &[
-            "error", "linear", "base", "nuisance", "overlap", "effect", "learners", "health", "config", "model",
-            "codec", "train", "evaluate",
+            "error", "linear", "base", "nuisance", "overlap", "effect", "dml", "iv", "learners", "health", "config",
+            "model", "codec", "train", "evaluate",
         ],
     },
     Floor {

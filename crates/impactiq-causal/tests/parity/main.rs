@@ -1,0 +1,8 @@
+//! The peers' and the published numbers, on the same rows, to the digits they are given with.
+//! Their files stand in a folder beside the repository (or in `IMPACTIQ_DATA`); tests say so
+//! loudly where it is missing. Expected numbers come from the peers; no command of ours
+//! rewrites them.
+
+mod double_machine_learning;
+mod instruments;
+mod rows;
