@@ -177,6 +177,14 @@ pub enum CausalError {
         /// What needs it.
         needed_by: &'static str,
     },
+    /// A learner is defined for 0/1 outcomes alone.
+    #[error("the learner {kind} is for 0/1 outcomes, and '{column}' is none")]
+    BinaryOnly {
+        /// The learner.
+        kind: String,
+        /// The outcome.
+        column: String,
+    },
     /// A fit did not reach a finite answer.
     #[error("the fit of {what} gave a value that is not finite")]
     NotFinite {
@@ -287,6 +295,7 @@ impl CausalError {
             }
             CausalError::MissingRole { role, .. } => format!("name it in the config: roles.{role}"),
             CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
+            CausalError::BinaryOnly { .. } => "choose transformed_outcome, r or dr, which take any outcome".into(),
             CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
             CausalError::Trees(inner) => return inner.hint(),
             CausalError::Metrics(inner) => return inner.hint(),

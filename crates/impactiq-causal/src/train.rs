@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use impactiq_data::{Dataset, Stream, Watch};
+use impactiq_data::{Assignment, Dataset, Stream, Watch};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +15,7 @@ use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
-use crate::learners::{Centring, ForestReport, LearnerKind, LearnerTask, fit_effect};
+use crate::learners::{ForestReport, LearnerNuisances, LearnerTask, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
@@ -106,14 +106,13 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let report_nuisance = nuisances.report.clone();
     let held_out = config.holdout(data)?;
     let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
-    let centring = match config.config().learner.kind {
-        LearnerKind::CausalForest => Some(centring(config, data, &rows, nuisances, watch)?),
-        LearnerKind::S | LearnerKind::T => {
-            drop(nuisances);
-            None
-        }
+    let of_learner = if config.config().learner.kind.needs_nuisances() {
+        Some(learner_nuisances(config, data, &rows, nuisances, watch)?)
+    } else {
+        drop(nuisances);
+        None
     };
-    let (model, forests) = learn(config, data, &rows, centring.as_deref(), watch)?;
+    let (model, forests) = learn(config, data, &rows, of_learner.as_deref(), watch)?;
     let counts = data.treatment.counts();
     let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
     let report = TrainReport {
@@ -144,32 +143,43 @@ pub(crate) fn run_nuisances(
 }
 
 /// Nuisances by outcome that no row outside `rows` had a hand in: the hold-out must stay unseen.
-fn centring(
+fn learner_nuisances(
     config: &CheckedConfig,
     data: &Dataset,
     rows: &[u32],
     nuisances: Nuisances,
     watch: &dyn Watch,
-) -> Result<Vec<Centring>, CausalError> {
+) -> Result<Vec<LearnerNuisances>, CausalError> {
     let n = data.n_rows();
-    let nuisances = if rows.len() == n {
-        nuisances
+    let settings = config.config();
+    let pooled = |part: &Dataset| match settings.learner.kind.needs_pooled_means() {
+        false => Ok(Vec::new()),
+        true => nuisance::fit_pooled_means(part, &config.folds(part)?, &settings.nuisance, config.seed(), watch),
+    };
+    let (nuisances, pooled) = if rows.len() == n {
+        (nuisances, pooled(data)?)
     } else {
         drop(nuisances);
-        run_nuisances(config, &data.subset(rows), watch)?.0
+        let part = data.subset(rows);
+        (run_nuisances(config, &part, watch)?.0, pooled(&part)?)
     };
     let spread =
         |of_arms: &[OutOfFold]| -> Vec<OutOfFold> { of_arms.iter().map(|values| values.spread(rows, n)).collect() };
     let propensity = spread(&nuisances.propensity);
-    let of_outcome = |means: &Vec<OutOfFold>| Centring { means: spread(means), propensity: propensity.clone() };
-    Ok(nuisances.means.iter().map(of_outcome).collect())
+    let of_outcome = |(outcome, means): (usize, &Vec<OutOfFold>)| LearnerNuisances {
+        means: spread(means),
+        propensity: propensity.clone(),
+        declared: data.assignment != Assignment::Observational,
+        pooled: pooled.get(outcome).map(|of_contrasts| spread(of_contrasts)).unwrap_or_default(),
+    };
+    Ok(nuisances.means.iter().enumerate().map(of_outcome).collect())
 }
 
 fn learn(
     config: &CheckedConfig,
     data: &Dataset,
     rows: &[u32],
-    centring: Option<&[Centring]>,
+    nuisances: Option<&[LearnerNuisances]>,
     watch: &dyn Watch,
 ) -> Result<(CausalModel, Vec<ForestReport>), CausalError> {
     let features = data.features.names()[..data.n_modifiers].to_vec();
@@ -190,7 +200,7 @@ fn learn(
             target: &outcome.values,
             weights: data.weights.as_deref(),
             row_ids: &ids,
-            centring: centring.map(|of_outcomes| &of_outcomes[index]),
+            nuisances: nuisances.map(|of_outcomes| &of_outcomes[index]),
         };
         let fitted = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
         forests.extend(fitted.forests);

@@ -47,7 +47,7 @@ struct Learner {
 /// Bags are drawn by row number and every feature is looked at in every node.
 const FOREST: &str = "n_trees: 20, min_arm_rows: 10, alpha: 0";
 
-const LEARNERS: [Learner; 12] = [
+const LEARNERS: [Learner; 27] = [
     Learner { name: "t boosted", kind: "t", base: "boosted", binary: false },
     Learner { name: "t boosted binary", kind: "t", base: "boosted", binary: true },
     Learner { name: "s boosted", kind: "s", base: "boosted", binary: false },
@@ -60,6 +60,26 @@ const LEARNERS: [Learner; 12] = [
     Learner { name: "s logistic", kind: "s", base: "logistic", binary: true },
     Learner { name: "causal forest", kind: "causal_forest", base: "boosted", binary: false },
     Learner { name: "causal forest binary", kind: "causal_forest", base: "boosted", binary: true },
+    Learner { name: "x boosted", kind: "x", base: "boosted", binary: false },
+    Learner { name: "x boosted binary", kind: "x", base: "boosted", binary: true },
+    Learner { name: "x least squares", kind: "x", base: "least_squares", binary: false },
+    Learner { name: "r boosted", kind: "r", base: "boosted", binary: false },
+    Learner { name: "r boosted binary", kind: "r", base: "boosted", binary: true },
+    Learner { name: "r ridge", kind: "r", base: "ridge", binary: false },
+    Learner { name: "dr boosted", kind: "dr", base: "boosted", binary: false },
+    Learner { name: "dr boosted binary", kind: "dr", base: "boosted", binary: true },
+    Learner { name: "dr least squares", kind: "dr", base: "least_squares", binary: false },
+    Learner { name: "nonparam dml boosted", kind: "nonparam_dml", base: "boosted", binary: false },
+    Learner { name: "nonparam dml least squares", kind: "nonparam_dml", base: "least_squares", binary: false },
+    Learner { name: "transformed outcome boosted", kind: "transformed_outcome", base: "boosted", binary: false },
+    Learner {
+        name: "transformed outcome least squares",
+        kind: "transformed_outcome",
+        base: "least_squares",
+        binary: false,
+    },
+    Learner { name: "class transformation boosted", kind: "class_transformation", base: "boosted", binary: true },
+    Learner { name: "class transformation logistic", kind: "class_transformation", base: "logistic", binary: true },
 ];
 
 /// Whether a law holds for a learner, with the reason where it does not.
@@ -67,8 +87,10 @@ fn applies(law: Law, learner: Learner) -> bool {
     match law {
         // A line through exp(x) is not a line through x.
         Law::MonotoneTransform => learner.base == "boosted",
-        // A probability has no other unit.
-        Law::OutcomeShiftAndScale => !learner.binary,
+        // A probability has no other unit; and a shift is what inverse probabilities are
+        // sensitive to when nothing is taken away first: the transformed outcome of a constant
+        // is noise.
+        Law::OutcomeShiftAndScale => !learner.binary && learner.kind != "transformed_outcome",
         // Another row of the same values is drawn by a number of its own.
         Law::DuplicateIsWeightTwo => learner.kind != "causal_forest",
         _ => true,

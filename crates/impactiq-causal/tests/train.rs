@@ -92,8 +92,18 @@ fn the_truth_as_a_score_ranks_better_than_its_opposite() {
 #[test]
 fn nothing_of_a_held_out_row_reaches_the_learner() {
     let (table, _) = generated(SynthKind::NieWagerB, 2_000, 8);
-    let learners =
-        ["s, base: boosted", "t, base: boosted", "s, base: ridge", "t, base: ridge", "causal_forest, n_trees: 8"];
+    let learners = [
+        "s, base: boosted",
+        "t, base: boosted",
+        "s, base: ridge",
+        "t, base: ridge",
+        "causal_forest, n_trees: 8",
+        "x, n_trees: 8",
+        "r, n_trees: 8",
+        "dr, n_trees: 8",
+        "nonparam_dml, base: ridge",
+        "transformed_outcome, base: ridge",
+    ];
     for learner in learners {
         let yaml = format!("{CONTINUOUS}learner: {{kind: {learner}}}\n");
         let (config, mut data) = dataset(&yaml, table.clone());

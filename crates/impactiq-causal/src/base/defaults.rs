@@ -21,6 +21,8 @@ pub enum Place {
     OneArm,
     /// The outcome with the arm among the features: splits on the arm must not be rare.
     AllArms,
+    /// A pseudo-outcome whose mean is an effect: nearly all of it is noise.
+    Effect,
 }
 
 /// What is known of a target before anything is fitted.
@@ -62,6 +64,7 @@ impl BaseSettings {
             Place::Nuisance => (100, 0.1, 8, 1.0, 1.0),
             Place::OneArm => (300, 0.05, 4, 100.0, 0.5),
             Place::AllArms => (300, 0.05, 8, 10.0, 1.0),
+            Place::Effect => (300, 0.05, 4, 100.0, 0.5),
         };
         let stopping = EarlyStopping { fraction: 0.2, patience: 20 };
         let defaults = BoostConfig::default();
@@ -88,7 +91,7 @@ fn min_leaf_rows(place: Place, target: Target) -> u32 {
     };
     let events = match place {
         Place::Nuisance => 20.0,
-        Place::OneArm | Place::AllArms => 50.0,
+        Place::OneArm | Place::AllArms | Place::Effect => 50.0,
     };
     let most = (target.n_rows as f64 / 50.0).max(5.0);
     (events / rare).min(most).max(5.0).round() as u32

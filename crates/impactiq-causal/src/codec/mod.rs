@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::base::BaseModel;
 use crate::error::CausalError;
-use crate::learners::{EffectModel, LearnerKind, SModel, TModel};
+use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, TModel, XContrast, XModel};
 use crate::linear::{Design, DesignColumn, LinearModel, Link};
 use crate::model::{CausalModel, OutcomeModel};
 use arrays::{Reader, Writer};
@@ -79,7 +79,7 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             .collect(),
         forest: match &outcome.effect {
             EffectModel::CausalForest(model) => Some(forests::write(model, &format!("outcome{index}"), &mut writer)),
-            EffectModel::S(_) | EffectModel::T(_) => None,
+            EffectModel::S(_) | EffectModel::T(_) | EffectModel::X(_) | EffectModel::Direct(_) => None,
         },
     });
     let header = Header {
@@ -227,6 +227,12 @@ fn read_effect(
         LearnerKind::S => 1,
         LearnerKind::T => shape.n_arms,
         LearnerKind::CausalForest => 0,
+        LearnerKind::X => 3 * (shape.n_arms - 1),
+        LearnerKind::R
+        | LearnerKind::Dr
+        | LearnerKind::NonparamDml
+        | LearnerKind::TransformedOutcome
+        | LearnerKind::ClassTransformation => shape.n_arms - 1,
     };
     if outcome.models.len() != expected {
         let problem = format!("{} models where {expected} were expected", outcome.models.len());
@@ -248,7 +254,23 @@ fn read_effect(
     Ok(match learner {
         LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
         LearnerKind::T | LearnerKind::CausalForest => EffectModel::T(TModel { models }),
+        LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),
+        LearnerKind::R
+        | LearnerKind::Dr
+        | LearnerKind::NonparamDml
+        | LearnerKind::TransformedOutcome
+        | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel { kind: learner, models }),
     })
+}
+
+/// Three models per contrast, in the order of [`EffectModel::models`].
+fn x_contrasts(models: Vec<BaseModel>) -> Vec<XContrast> {
+    let mut models = models.into_iter();
+    let mut contrasts = Vec::new();
+    while let (Some(of_control), Some(of_arm), Some(share)) = (models.next(), models.next(), models.next()) {
+        contrasts.push(XContrast { of_control, of_arm, share });
+    }
+    contrasts
 }
 
 fn read_base(

@@ -19,6 +19,18 @@ pub enum LearnerKind {
     T,
     /// Honest causal forest on centred outcomes and treatments.
     CausalForest,
+    /// Effects imputed by the other arm's mean, weighted by probability.
+    X,
+    /// Residual on residual, means composed of the arms'.
+    R,
+    /// Regression of doubly robust scores.
+    Dr,
+    /// Residual on residual, pooled means.
+    NonparamDml,
+    /// Regression of outcomes weighted by the inverse probability of the arm.
+    TransformedOutcome,
+    /// Classification of whether outcome and arm agree; 0/1 outcomes.
+    ClassTransformation,
 }
 
 impl LearnerKind {
@@ -28,17 +40,35 @@ impl LearnerKind {
             LearnerKind::S => "s",
             LearnerKind::T => "t",
             LearnerKind::CausalForest => "causal_forest",
+            LearnerKind::X => "x",
+            LearnerKind::R => "r",
+            LearnerKind::Dr => "dr",
+            LearnerKind::NonparamDml => "nonparam_dml",
+            LearnerKind::TransformedOutcome => "transformed_outcome",
+            LearnerKind::ClassTransformation => "class_transformation",
         }
+    }
+
+    /// Whether the learner reads the run's nuisances.
+    pub(crate) fn needs_nuisances(self) -> bool {
+        !matches!(self, LearnerKind::S | LearnerKind::T)
+    }
+
+    /// Whether the learner reads outcome means that know no arm.
+    pub(crate) fn needs_pooled_means(self) -> bool {
+        self == LearnerKind::NonparamDml
     }
 }
 
 with_base_settings! {
     /// Which effect learner, and its settings.
     pub struct LearnerConfig {
-        /// s (one model, the arm among its features), t (one model per arm) or causal_forest
-        /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too).
+        /// s (one model, the arm among its features), t (one model per arm), causal_forest
+        /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
+        /// r, dr, nonparam_dml, transformed_outcome or class_transformation (regressions whose
+        /// answer is the effect; docs/methods has a page of each).
         pub kind: LearnerKind = LearnerKind::T,
-        /// What the models of s and t are made of.
+        /// What the models are made of; for all kinds but forests.
         pub base: BaseKind = BaseKind::Boosted,
         /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
         /// by the out-of-bag R-loss of small forests.

@@ -5,10 +5,13 @@ use super::config::{LearnerConfig, LearnerKind, check_forest};
 use crate::base::BaseKind;
 use crate::error::CausalError;
 
-use LearnerKind::{CausalForest, S, T};
+use LearnerKind::{CausalForest, ClassTransformation, Dr, NonparamDml, R, S, T, TransformedOutcome, X};
 
 /// Kinds made of base learners.
-const OF_BASE: &[LearnerKind] = &[S, T];
+const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation];
+
+/// Kinds whose base learner predicts an effect, which is no probability.
+const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 
 /// Kinds that grow honest trees on moments.
 const OF_FOREST: &[LearnerKind] = &[CausalForest];
@@ -46,6 +49,13 @@ impl LearnerConfig {
         check_keys(self)?;
         if OF_FOREST.contains(&self.kind) {
             check_forest(self)?;
+        }
+        if self.base == BaseKind::Logistic && OF_EFFECTS.contains(&self.kind) {
+            let allowed = format!(
+                "{} learns effects, which are no probabilities: boosted, least_squares or ridge",
+                self.kind.name()
+            );
+            return Err(CausalError::setting("learner.base", self.base.name(), allowed));
         }
         self.settings().check("learner", self.base)
     }

@@ -2,22 +2,27 @@
 //!
 //! The S- and T-learner predict each arm's mean; an effect is the difference of two of them, so
 //! `mean_t − mean_c = cate` holds to the last bit. The causal forest knows effects alone, with
-//! row-level intervals. What must not live here: hold-outs, averages over a data set.
+//! row-level intervals; so do the regressions of pseudo-outcomes, without intervals. What must not live here: hold-outs, averages over a data set.
 
 mod causal_forest;
 mod config;
+mod direct;
 mod keys;
+mod pseudo;
 mod s;
 mod t;
 mod task;
+mod x;
 
 use impactiq_data::{Arms, DataError, Seed, Watch};
 
 pub use causal_forest::{Candidate, ForestModel, ForestReport, MAX_JOINT};
 pub use config::{LearnerConfig, LearnerKind};
+pub use direct::DirectModel;
 pub use s::SModel;
 pub use t::TModel;
-pub use task::{Centring, Effects, LearnerTask};
+pub use task::{Effects, LearnerNuisances, LearnerTask};
+pub use x::{XContrast, XModel};
 
 use crate::base::{BaseKind, Inputs, Loss};
 use crate::error::CausalError;
@@ -32,6 +37,11 @@ pub enum EffectModel {
     T(TModel),
     /// Causal forest.
     CausalForest(ForestModel),
+    /// X-learner.
+    X(XModel),
+    /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
+    /// class_transformation.
+    Direct(DirectModel),
 }
 
 /// A learned effect, and what a forest's report says of it.
@@ -47,6 +57,7 @@ pub struct Fitted {
 ///
 /// # Errors
 /// [`CausalError::NotBinary`] for a logistic learner of another outcome,
+/// [`CausalError::BinaryOnly`] for a class transformation of one,
 /// [`CausalError::TooFewRows`] for an arm without rows, and what base learners find.
 pub fn fit_effect(
     config: &LearnerConfig,
@@ -65,6 +76,12 @@ pub fn fit_effect(
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
             return Ok(Fitted { effect: EffectModel::CausalForest(model), forests });
         }
+        LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
+        LearnerKind::R
+        | LearnerKind::Dr
+        | LearnerKind::NonparamDml
+        | LearnerKind::TransformedOutcome
+        | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
     };
     Ok(Fitted { effect, forests: Vec::new() })
 }
@@ -76,6 +93,8 @@ impl EffectModel {
             EffectModel::S(_) => LearnerKind::S,
             EffectModel::T(_) => LearnerKind::T,
             EffectModel::CausalForest(_) => LearnerKind::CausalForest,
+            EffectModel::X(_) => LearnerKind::X,
+            EffectModel::Direct(model) => model.kind,
         }
     }
 
@@ -89,18 +108,25 @@ impl EffectModel {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
             EffectModel::CausalForest(model) => return Ok(model.effects(inputs, intervals)),
+            EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
+            EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
         };
         let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect()).collect();
         Ok(Effects { cate, mean, ..Effects::default() })
     }
 
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
-    /// none of a forest.
+    /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
+    /// rows know the effect, as the arm's do, the share of the former), none of a forest.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
             EffectModel::T(model) => model.models.iter().collect(),
             EffectModel::CausalForest(_) => Vec::new(),
+            EffectModel::X(model) => {
+                model.contrasts.iter().flat_map(|c| [&c.of_control, &c.of_arm, &c.share]).collect()
+            }
+            EffectModel::Direct(model) => model.models.iter().collect(),
         }
     }
 }

@@ -26,18 +26,23 @@ pub struct LearnerTask<'a> {
     pub weights: Option<&'a [f64]>,
     /// What sampling keeps together: a row number, or a cluster.
     pub row_ids: &'a [u64],
-    /// Nuisances of the outcome and the arms, for learners that centre.
-    pub centring: Option<&'a Centring>,
+    /// Nuisances of the outcome and the arms; for all kinds but s and t.
+    pub nuisances: Option<&'a LearnerNuisances>,
 }
 
-/// What a forest needs beside its rows: nuisances whose values no row's own outcome had a hand
-/// in, indexed by row of the inputs; rows that do not learn are never looked at.
+/// What most learners need beside their rows: nuisances whose values no row's own outcome had a
+/// hand in, indexed by row of the inputs; rows that do not learn are never looked at.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Centring {
+pub struct LearnerNuisances {
     /// Per arm: the outcome's mean given features.
     pub means: Vec<OutOfFold>,
     /// Per arm: its probability given features.
     pub propensity: Vec<OutOfFold>,
+    /// Whether the probabilities come from the design, not from assignments and features.
+    pub declared: bool,
+    /// Per contrast: the outcome's mean given features among the arm and the control, whatever
+    /// the arm; empty for learners that compose it of `means`.
+    pub pooled: Vec<OutOfFold>,
 }
 
 /// What an effect model says about rows; one vector of n per contrast or arm.

@@ -10,7 +10,10 @@ mod set;
 
 pub use cross_fit::{CrossFitted, NuisanceLoss, NuisanceTask, cross_fit};
 pub use out_of_fold::OutOfFold;
-pub use set::{ArmLoss, NuisanceReport, Nuisances, OutcomeLosses, declared_propensity, fit_nuisances, fit_propensity};
+pub use set::{
+    ArmLoss, NuisanceReport, Nuisances, OutcomeLosses, declared_propensity, fit_nuisances, fit_pooled_means,
+    fit_propensity,
+};
 pub(crate) use set::{loss_of, sampling_ids};
 
 use crate::base::BaseKind;

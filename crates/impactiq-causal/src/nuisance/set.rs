@@ -15,6 +15,9 @@ use crate::error::CausalError;
 /// The seed's child for probabilities; outcomes use their own numbers.
 const PROPENSITY: u64 = u64::MAX;
 
+/// The seed's child for means that know no arm.
+const POOLED: u64 = u64::MAX - 1;
+
 /// Out-of-fold means and probabilities of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nuisances {
@@ -159,6 +162,30 @@ pub fn fit_propensity(
     fitter.propensities(seed.stream(Stream::Nuisance).child(PROPENSITY), watch)
 }
 
+/// Per outcome and contrast: the outcome's mean given features among the rows of the arm and of
+/// the control, whatever the arm (the nuisance of partially linear models).
+///
+/// # Errors
+/// As [`fit_nuisances`].
+pub fn fit_pooled_means(
+    data: &Dataset,
+    folds: &Folds,
+    config: &NuisanceConfig,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Vec<Vec<OutOfFold>>, CausalError> {
+    let n_contrasts = data.treatment.arms.n_contrasts();
+    let total = (data.outcomes.len() * n_contrasts * folds.n_folds()) as u64;
+    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), done: AtomicU64::new(0), total };
+    let seed = seed.stream(Stream::Nuisance).child(POOLED);
+    (0..data.outcomes.len())
+        .map(|outcome| {
+            let seed = seed.child(outcome as u64);
+            (1..=n_contrasts).map(|arm| fitter.pooled(outcome, arm as u8, seed, watch)).collect()
+        })
+        .collect()
+}
+
 fn split(fitted: Vec<CrossFitted>, labels: &[String]) -> (Vec<OutOfFold>, Vec<ArmLoss>) {
     fitted
         .into_iter()
@@ -213,6 +240,33 @@ impl Fitter<'_> {
             what: &format!("outcome '{}' of arm '{label}'", outcome.name),
         };
         self.run(&task, seed, watch)
+    }
+
+    /// Rows of other arms take no part: their weight is 0.
+    fn pooled(&self, outcome: usize, arm: u8, seed: Seed, watch: &dyn Watch) -> Result<OutOfFold, CausalError> {
+        let data = self.data;
+        let outcome = &data.outcomes[outcome];
+        let weights: Vec<f64> = (0..data.n_rows())
+            .map(|row| match data.treatment.codes[row] {
+                code if code != 0 && code != arm => 0.0,
+                _ => data.weights.as_ref().map_or(1.0, |weights| weights[row]),
+            })
+            .collect();
+        let taken = || weights.iter().zip(&outcome.values).filter(|(weight, _)| **weight > 0.0).map(|(_, y)| y);
+        let n_rows = taken().count();
+        let loss = loss_of(outcome.kind);
+        let target = Target { loss, n_rows, mean: taken().sum::<f64>() / f64::max(1.0, n_rows as f64) };
+        let label = &data.treatment.arms.labels()[arm as usize];
+        let task = NuisanceTask {
+            learner: &self.config.settings().learner(self.config.kind, Place::Nuisance, target),
+            target: &outcome.values,
+            weights: Some(&weights),
+            row_ids: &self.ids,
+            loss,
+            only_arm: None,
+            what: &format!("outcome '{}' of arm '{label}' and the control", outcome.name),
+        };
+        Ok(self.run(&task, seed, watch)?.predictions)
     }
 
     /// Two arms: one model. More: one against the rest, scaled to sum to one.

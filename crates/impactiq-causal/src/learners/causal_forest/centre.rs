@@ -1,6 +1,6 @@
 //! Outcomes and treatments less their expectations (Robinson 1988), and the average effects.
 
-use crate::learners::task::{Centring, LearnerTask};
+use crate::learners::task::{LearnerNuisances, LearnerTask};
 use crate::nuisance::OutOfFold;
 
 /// What one forest learns from; vectors are indexed by row of the inputs.
@@ -18,7 +18,7 @@ pub(super) struct Centred {
 impl Centred {
     /// `arms` are codes other than 0. Where they are not all of them, probabilities are those
     /// among the control and these arms.
-    pub fn new(task: &LearnerTask<'_>, centring: &Centring, arms: &[usize]) -> Self {
+    pub fn new(task: &LearnerTask<'_>, centring: &LearnerNuisances, arms: &[usize]) -> Self {
         let n = task.codes.len();
         let all = arms.len() + 1 == task.arms.len();
         let mut place = vec![None; task.arms.len()];
@@ -51,7 +51,7 @@ impl Centred {
 }
 
 /// Average effect per contrast over the learner's rows: means of doubly robust scores.
-pub(super) fn average_effects(task: &LearnerTask<'_>, centring: &Centring) -> Vec<f64> {
+pub(super) fn average_effects(task: &LearnerTask<'_>, centring: &LearnerNuisances) -> Vec<f64> {
     let weight = |row: usize| task.weights.map_or(1.0, |weights| weights[row]);
     let total: f64 = task.rows.iter().map(|&row| weight(row as usize)).sum();
     let score = |arm: usize, row: usize| {

@@ -63,7 +63,7 @@ impl ForestModel {
         seed: Seed,
         watch: &dyn Watch,
     ) -> Result<(Self, Vec<ForestReport>), CausalError> {
-        let Some(centring) = task.centring else {
+        let Some(centring) = task.nuisances else {
             // Only a caller inside this crate could forget them.
             return Err(CausalError::Mismatch { problem: "a causal forest without centring nuisances".into() });
         };
