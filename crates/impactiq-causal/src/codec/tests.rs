@@ -9,10 +9,14 @@ use crate::{Config, train};
 
 /// A small model of three arms, a category and missing values, and the table it came from.
 fn trained(learner: &str) -> (CausalModel, impactiq_data::Table) {
+    trained_on("outcome: [y, converted]", learner)
+}
+
+fn trained_on(outcomes: &str, learner: &str) -> (CausalModel, impactiq_data::Table) {
     let made = generate(SynthKind::MultiArm, &SynthOptions::default(), 3000, Seed::new(1)).unwrap();
     let control = SynthKind::MultiArm.probabilities(&SynthOptions::default()).unwrap()[0].0.clone();
     let yaml = format!(
-        "data: {{path: x.csv}}\nroles: {{treatment: treatment, control: {control}, outcome: [y, converted]}}\n\
+        "data: {{path: x.csv}}\nroles: {{treatment: treatment, control: {control}, {outcomes}}}\n\
          nuisance: {{kind: least_squares}}\nlearner: {learner}\n"
     );
     let config = Config::from_yaml(&yaml, "c.yaml", &[]).unwrap().check(made.table.names()).unwrap();
@@ -37,7 +41,10 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: transformed_outcome, n_trees: 5}",
     ]
     .map(trained)
-    .into()
+    .into_iter()
+    // A class transformation is for 0/1 outcomes alone.
+    .chain([trained_on("outcome: converted, post_treatment: y", "{kind: class_transformation, n_trees: 5}")])
+    .collect()
 }
 
 #[test]
