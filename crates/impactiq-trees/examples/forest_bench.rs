@@ -1,7 +1,10 @@
 //! Times a causal forest on Criteo-shaped data and prints one line of JSON.
 //!
 //! `forest_bench [--rows N] [--test-rows N] [--trees N] [--min-arm-rows N] [--min-leaf-rows N]
-//! [--sample-percent N] [--threads N] [--seed N] [--export PREFIX]`
+//! [--sample-percent N] [--threads N] [--seed N] [--single-rows N] [--export PREFIX]`
+//!
+//! `--single-rows` also asks for that many rows one by one, effect and variance, and prints the median
+//! and the 99th percentile of their times.
 //!
 //! Centring is by two-fold boosting and by the known propensity and is not timed. `--export` writes
 //! features, centred outcome and centred treatment (f32, little endian), and outcome and treatment
@@ -12,7 +15,9 @@ use std::time::Instant;
 
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
 use impactiq_data::{BinnedFeatures, ColumnView, Seed, Silent, Table};
-use impactiq_trees::{BoostConfig, BoostTask, EffectTask, ForestConfig, ObjectiveKind, boost, grow_effect_forest};
+use impactiq_trees::{
+    BoostConfig, BoostTask, EffectTask, Forest, ForestConfig, ObjectiveKind, boost, grow_effect_forest,
+};
 
 /// Options with whole numbers.
 struct Arguments {
@@ -31,6 +36,7 @@ impl Arguments {
             ("--sample-percent", 50),
             ("--threads", 1),
             ("--seed", 1),
+            ("--single-rows", 0),
         ];
         let mut export = None;
         let mut words = std::env::args().skip(1);
@@ -99,6 +105,23 @@ fn export(table: &Table, names: &[String], prefix: &str) -> Result<(), String> {
     write(format!("{prefix}.x.f32"), cells)
 }
 
+/// Times rows asked one by one, as JSON members; nothing for none.
+fn single_rows(forest: &Forest, x: &BinnedFeatures, n: usize) -> String {
+    let mut micros: Vec<f64> = (0..n as u32)
+        .map(|row| {
+            let wall = Instant::now();
+            std::hint::black_box(forest.predict(x, Some(&[row]), true));
+            wall.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    if micros.is_empty() {
+        return String::new();
+    }
+    micros.sort_by(f64::total_cmp);
+    let at = |share: f64| micros[((n as f64 * share) as usize).min(n - 1)];
+    format!("\"single_row_p50_us\":{:.0},\"single_row_p99_us\":{:.0},", at(0.5), at(0.99))
+}
+
 fn accuracy(effects: &[f64], truth: &[f64]) -> (f64, f64) {
     let n = truth.len() as f64;
     let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
@@ -157,23 +180,26 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let n_nodes: usize = forest.trees().iter().map(|tree| tree.nodes().len()).sum();
 
     let test_x = BinnedFeatures::encode(&test.table, &names, x.bins()).map_err(|e| say(&e))?;
+    // The first call lays the trees out.
+    forest.predict(&test_x, Some(&[0]), false);
     let at = cpu_seconds(start);
     forest.predict(&test_x, None, false);
     let plain = cpu_seconds(start) - at;
     let at = cpu_seconds(start);
     let predicted = forest.predict(&test_x, None, true);
     let with_variance = cpu_seconds(start) - at;
+    let single = single_rows(&forest, &test_x, arguments.get("--single-rows"));
     let truth = numbers(&test.truth, "tau")?;
-    let (rmse, correlation) = accuracy(&predicted.effects[0], truth);
+    let (rmse, correlation) = accuracy(&predicted.values[0], truth);
     let variances = predicted.variances.as_ref().map_or(&[][..], |v| &v[0]);
-    let covered = predicted.effects[0].iter().zip(truth).zip(variances);
+    let covered = predicted.values[0].iter().zip(truth).zip(variances);
     let covered = covered.filter(|((effect, truth), variance)| (*effect - *truth).abs() <= 1.96 * variance.sqrt());
     let rows_per_second = |seconds: f64| n_test as f64 / seconds.max(0.01);
     println!(
         "{{\"rows\":{n},\"trees\":{},\"min_arm_rows\":{},\"min_leaf_rows\":{},\"threads\":{},\
          \"growing_cpu_s\":{growing:.2},\"growing_wall_s\":{wall:.2},\"cpu_ms_per_tree\":{:.2},\
          \"nodes_per_tree\":{},\"predict_rows_per_s\":{:.0},\"predict_with_variance_rows_per_s\":{:.0},\
-         \"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
+         {single}\"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
         forest.n_trees(),
         config.min_arm_rows,
         config.min_leaf_rows,

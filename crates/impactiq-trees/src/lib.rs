@@ -4,9 +4,10 @@
 //! causal and uplift trees; what differs is a [`Criterion`]. This crate touches no file,
 //! network, clock, environment or global.
 
-// A file uses only files above it: error, kernel, matrix, records, stats, criterion/{newton, effect,
-// divergence}, histogram, split, tile, partition, tree/{arrays, route}, grow, sample,
-// forest/{config, model, train, predict}, boost/{config, objective, model, train}, explain.
+// A file uses only files above it: error, kernel, matrix, records, stats, criterion/{newton, mean, effect,
+// instrument, divergence}, histogram, split, tile, partition, tree/{arrays, walk, route}, grow, sample,
+// forest/{config, kind, model, predict, grow, effect, instrument, mean},
+// boost/{config, objective, model, train}, explain.
 pub mod boost;
 pub mod criterion;
 pub mod error;
@@ -32,9 +33,12 @@ pub use criterion::Criterion;
 pub use criterion::newton::Newton;
 pub use error::TreesError;
 pub use forest::config::ForestConfig;
-pub use forest::model::{EffectForest, ForestArrays};
-pub use forest::predict::EffectPredictions;
-pub use forest::train::{EffectTask, grow_effect_forest};
+pub use forest::effect::{EffectTask, continue_effect_forest, grow_effect_forest};
+pub use forest::instrument::{InstrumentTask, continue_instrument_forest, grow_instrument_forest};
+pub use forest::kind::ForestKind;
+pub use forest::mean::{MeanTask, continue_mean_forest, grow_mean_forest};
+pub use forest::model::{Forest, ForestArrays};
+pub use forest::predict::ForestPredictions;
 pub use grow::{GrowConfig, Grower, Grown, Growth, grow};
 pub use histogram::Layout;
 pub use matrix::CodeMatrix;

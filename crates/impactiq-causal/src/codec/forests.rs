@@ -1,7 +1,7 @@
 //! Causal forests as arrays and back, and the shapes of trees, which boosted models share.
 
 use impactiq_trees::sample::Bags;
-use impactiq_trees::{EffectForest, ForestArrays, TreeArrays};
+use impactiq_trees::{Forest, ForestArrays, ForestKind, TreeArrays};
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Reader, Writer};
@@ -41,7 +41,7 @@ pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> F
         writer.f32(&prefix, "moments", &arrays.moments);
         let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
         let layout = arrays.trees.version;
-        Part { n_contrasts: arrays.n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout }
+        Part { n_contrasts: arrays.kind.n_values(), shrinkage, trees_per_bag, fraction, split_fraction, layout }
     });
     ForestHeader { forests: parts.collect(), average: model.average.clone() }
 }
@@ -73,7 +73,7 @@ pub(super) fn read(
         }
         let arrays = ForestArrays {
             n_features,
-            n_contrasts: each,
+            kind: ForestKind::Effect { n_contrasts: each },
             bags: Bags {
                 trees_per_bag: part.trees_per_bag,
                 fraction: part.fraction,
@@ -83,8 +83,7 @@ pub(super) fn read(
             trees: read_shapes(part.layout, &prefix, reader)?,
             moments: reader.f32(&prefix, "moments")?,
         };
-        let forest =
-            EffectForest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
+        let forest = Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
         forests.push(forest);
         shrinkage.push(part.shrinkage);
     }

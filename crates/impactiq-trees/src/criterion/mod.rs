@@ -6,6 +6,8 @@
 
 pub mod divergence;
 pub mod effect;
+pub mod instrument;
+pub mod mean;
 pub mod newton;
 
 use crate::stats::Stats;

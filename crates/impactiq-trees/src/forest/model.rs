@@ -1,54 +1,64 @@
-//! A grown causal forest: shapes, leaf moments and which rows its bags have seen.
+//! A grown forest: shapes, leaf moments and which rows its bags have seen.
+
+use std::sync::OnceLock;
 
 use impactiq_data::Seed;
 
 use crate::error::TreesError;
+use crate::forest::kind::ForestKind;
 use crate::sample::Bags;
 use crate::tree::Tree;
 use crate::tree::arrays::TreeArrays;
+use crate::tree::walk::Walkers;
 
-/// Moments a leaf holds for K contrasts: weight, y, t (K), ty (K), tt' (lower triangle).
-pub const fn n_moments(n_contrasts: usize) -> usize {
-    2 + 2 * n_contrasts + n_contrasts * (n_contrasts + 1) / 2
-}
-
-/// A causal forest of one to four contrasts.
+/// An honest forest of effects or of means.
 ///
 /// A leaf holds f32 means of its rows' moments, so that trees are averaged as moments and
-/// the effect is one regression on the averages (Athey, Tibshirani and Wager 2019). No row is
+/// the answer is one regression on the averages (Athey, Tibshirani and Wager 2019). No row is
 /// in the model: which rows a bag has seen is computed from its seed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EffectForest {
+#[derive(Clone, Debug)]
+pub struct Forest {
     pub(super) n_features: usize,
-    pub(super) n_contrasts: usize,
+    pub(super) kind: ForestKind,
     pub(super) bags: Bags,
     pub(super) bag_seeds: Vec<Seed>,
     pub(super) trees: Vec<Tree>,
     /// By tree: where its leaves' moments start in `moments`, counted in leaves.
     pub(super) first_leaf: Vec<usize>,
     pub(super) moments: Vec<f32>,
+    /// The trees laid out for walking, once somebody asks.
+    walkers: OnceLock<Option<Walkers>>,
 }
 
-/// A causal forest as plain arrays.
+impl PartialEq for Forest {
+    fn eq(&self, other: &Self) -> bool {
+        (self.n_features, self.kind, self.bags) == (other.n_features, other.kind, other.bags)
+            && self.bag_seeds == other.bag_seeds
+            && self.trees == other.trees
+            && self.moments == other.moments
+    }
+}
+
+/// A forest as plain arrays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForestArrays {
     /// Features the forest was grown on.
     pub n_features: usize,
-    /// Contrasts K, 1 to 4.
-    pub n_contrasts: usize,
+    /// What it answers.
+    pub kind: ForestKind,
     /// How trees drew their rows.
     pub bags: Bags,
     /// The seed of each bag.
     pub bag_seeds: Vec<u64>,
     /// The trees' shapes, bag after bag.
     pub trees: TreeArrays,
-    /// [`n_moments`] numbers per leaf, tree after tree.
+    /// [`ForestKind::n_moments`] numbers per leaf, tree after tree.
     pub moments: Vec<f32>,
 }
 
-impl EffectForest {
+impl Forest {
     pub(super) fn assemble(
-        (n_features, n_contrasts): (usize, usize),
+        (n_features, kind): (usize, ForestKind),
         bags: Bags,
         bag_seeds: Vec<Seed>,
         trees: Vec<Tree>,
@@ -63,7 +73,7 @@ impl EffectForest {
                 first
             })
             .collect();
-        EffectForest { n_features, n_contrasts, bags, bag_seeds, trees, first_leaf, moments }
+        Forest { n_features, kind, bags, bag_seeds, trees, first_leaf, moments, walkers: OnceLock::new() }
     }
 
     /// Number of trees.
@@ -76,9 +86,9 @@ impl EffectForest {
         self.bag_seeds.len()
     }
 
-    /// Number of contrasts K.
-    pub fn n_contrasts(&self) -> usize {
-        self.n_contrasts
+    /// What the forest answers.
+    pub fn kind(&self) -> ForestKind {
+        self.kind
     }
 
     /// Number of features p.
@@ -91,35 +101,45 @@ impl EffectForest {
         &self.trees
     }
 
+    /// The trees laid out for walking: done at the first call, kept for the next ones.
+    pub(super) fn walkers(&self) -> Option<&Walkers> {
+        self.walkers.get_or_init(|| Walkers::new(&self.trees)).as_ref()
+    }
+
     /// One forest with the trees of both, as if grown together.
     ///
     /// # Errors
     /// [`TreesError::FeatureCount`] or [`TreesError::BadSetting`] when they were grown on
-    /// other features, contrasts or kinds of bags.
-    pub fn merge(self, other: EffectForest) -> Result<EffectForest, TreesError> {
+    /// other features, for other answers or in other kinds of bags.
+    pub fn merge(self, other: Forest) -> Result<Forest, TreesError> {
+        self.check_same_kind(&other)?;
+        let (mut bag_seeds, mut trees, mut moments) = (self.bag_seeds, self.trees, self.moments);
+        bag_seeds.extend(other.bag_seeds);
+        trees.extend(other.trees);
+        moments.extend(other.moments);
+        Ok(Self::assemble((self.n_features, self.kind), self.bags, bag_seeds, trees, moments))
+    }
+
+    pub(super) fn check_same_kind(&self, other: &Forest) -> Result<(), TreesError> {
         if self.n_features != other.n_features {
             return Err(TreesError::FeatureCount { expected: self.n_features, found: other.n_features });
         }
-        if self.n_contrasts != other.n_contrasts {
-            let allowed = "forests of different contrasts cannot be merged";
-            return Err(TreesError::BadSetting { key: "n_contrasts", value: other.n_contrasts.to_string(), allowed });
+        if self.kind != other.kind {
+            let allowed = "forests of different kinds cannot be merged";
+            return Err(TreesError::BadSetting { key: "kind", value: format!("{:?}", other.kind), allowed });
         }
         if self.bags != other.bags {
             let allowed = "forests whose trees draw rows differently cannot be merged";
             return Err(TreesError::BadSetting { key: "sample_fraction", value: format!("{:?}", other.bags), allowed });
         }
-        let (mut bag_seeds, mut trees, mut moments) = (self.bag_seeds, self.trees, self.moments);
-        bag_seeds.extend(other.bag_seeds);
-        trees.extend(other.trees);
-        moments.extend(other.moments);
-        Ok(Self::assemble((self.n_features, self.n_contrasts), self.bags, bag_seeds, trees, moments))
+        Ok(())
     }
 
     /// The forest as plain arrays.
     pub fn to_arrays(&self) -> ForestArrays {
         ForestArrays {
             n_features: self.n_features,
-            n_contrasts: self.n_contrasts,
+            kind: self.kind,
             bags: self.bags,
             bag_seeds: self.bag_seeds.iter().map(|seed| seed.value()).collect(),
             trees: TreeArrays::from_trees(&self.trees),
@@ -137,8 +157,8 @@ impl EffectForest {
         if arrays.n_features == 0 {
             return Err(TreesError::NoFeatures);
         }
-        if !(1..=4).contains(&arrays.n_contrasts) {
-            return setting("n_contrasts", arrays.n_contrasts.to_string(), "it must be between 1 and 4");
+        if !arrays.kind.is_valid() {
+            return setting("kind", format!("{:?}", arrays.kind), "contrasts are 1 to 4, numbers finite");
         }
         let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
         let share = |x: f64| x > 0.0 && x <= 1.0;
@@ -151,13 +171,13 @@ impl EffectForest {
         };
         length("trees", arrays.bag_seeds.len().saturating_mul(trees_per_bag), trees.len())?;
         let n_leaves: usize = trees.iter().map(Tree::n_leaves).sum();
-        length("moments", n_leaves.saturating_mul(n_moments(arrays.n_contrasts)), arrays.moments.len())?;
+        length("moments", n_leaves.saturating_mul(arrays.kind.n_moments()), arrays.moments.len())?;
         if let Some(row) = arrays.moments.iter().position(|moment| !moment.is_finite()) {
             let value = f64::from(arrays.moments[row]);
             return Err(TreesError::BadValue { what: "leaf moment", value, row, allowed: "it must be finite" });
         }
         let bag_seeds = arrays.bag_seeds.iter().map(|&seed| Seed::new(seed)).collect();
-        let shape = (arrays.n_features, arrays.n_contrasts);
+        let shape = (arrays.n_features, arrays.kind);
         Ok(Self::assemble(shape, arrays.bags, bag_seeds, trees, arrays.moments.clone()))
     }
 }

@@ -1,44 +1,47 @@
-//! What a causal forest answers: effects and their variances, in bag or out.
+//! What a forest answers: values and their variances, in bag or out.
 //!
-//! A row's leaf moments are averaged over trees and the effect is one regression on the
+//! A row's leaf moments are averaged over trees and the answer is one regression on the
 //! averages. Its sampling variance follows from what little bags disagree about (Athey,
-//! Tibshirani and Wager 2019, section 4): the between-bag variance of the influence
-//! ρ = A⁻¹ (t − t̄)(y − c − t'θ), less what trees within a bag differ by anyway. ρ is linear in the
-//! moments, so its squares come from sums of outer products gathered in the same pass.
+//! Tibshirani and Wager 2019, section 4): the between-bag variance of the influence ρ, for effects
+//! A⁻¹ (t − t̄)(y − c − t'θ), less what trees within a bag differ by anyway. ρ is linear in the
+//! moments, but its coefficients are known only after the averages are: a block of rows goes through
+//! the trees once, its leaves are kept, and the second pass reads leaves, not trees.
+
+use std::ops::Range;
 
 use impactiq_data::BinColumns;
 use rayon::prelude::*;
 
-use crate::criterion::effect::{EffectStats, Regression};
-use crate::forest::model::{EffectForest, n_moments};
-use crate::tree::Tree;
-use crate::tree::walk::{CodeBlock, Walker};
+use crate::forest::kind::{ForestKind, Solution, Solve, effects, instrument, mean};
+use crate::forest::model::Forest;
+use crate::tree::walk::{CodeBlock, Walkers};
 
-/// Below this many rows laying trees out for walking costs more than it saves.
-const WALKER_ROWS: usize = 256;
+/// Rows answered together: their codes and sums stay in the second-level cache while the trees
+/// pass by.
+const BLOCK_ROWS: usize = 1024;
 
-/// Rows answered together: their codes and sums stay in the first- and second-level cache while
-/// the trees pass by.
-const BLOCK_ROWS: usize = 512;
+/// Below this many rows each walks alone, through many trees at once.
+const ROWS_IN_STEP: usize = 8;
 
-/// Effects by contrast and row; NaN where no tree can answer.
+/// Values by row; NaN where no tree can answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EffectPredictions {
-    /// K vectors of n effects.
-    pub effects: Vec<Vec<f64>>,
-    /// K vectors of n sampling variances, when asked for and trees grew in bags of two or more.
+pub struct ForestPredictions {
+    /// V vectors of n values, see [`ForestKind::n_values`]: effects by contrast, or means.
+    pub values: Vec<Vec<f64>>,
+    /// V vectors of n sampling variances, when asked for and trees grew in bags of two or more.
     pub variances: Option<Vec<Vec<f64>>>,
 }
 
 /// The key of a row, by which its bags are known.
 pub type RowKey<'a> = &'a (dyn Fn(u32) -> u64 + Sync);
 
-impl EffectForest {
-    /// Predicts for all rows, or for those at `rows`, from all trees.
+impl Forest {
+    /// Predicts for all rows, or for those at `rows`, from all trees. The first call lays the trees
+    /// out for walking; later ones, of a single row too, find them ready.
     ///
     /// # Panics
-    /// When a row does not exist or `x` does not have [`EffectForest::n_features`] features.
-    pub fn predict(&self, x: &dyn BinColumns, rows: Option<&[u32]>, variances: bool) -> EffectPredictions {
+    /// When a row does not exist or `x` does not have [`Forest::n_features`] features.
+    pub fn predict(&self, x: &dyn BinColumns, rows: Option<&[u32]>, variances: bool) -> ForestPredictions {
         let all: Vec<u32>;
         let rows = match rows {
             Some(rows) => rows,
@@ -54,180 +57,255 @@ impl EffectForest {
     /// or its cluster if the forest was grown by clusters).
     ///
     /// # Panics
-    /// As [`EffectForest::predict`].
+    /// As [`Forest::predict`].
     pub fn predict_out_of_bag(
         &self,
         x: &dyn BinColumns,
         rows: &[u32],
         key: RowKey<'_>,
         variances: bool,
-    ) -> EffectPredictions {
+    ) -> ForestPredictions {
         self.answer(x, rows, Some(key), variances)
     }
 
-    fn answer(&self, x: &dyn BinColumns, rows: &[u32], key: Option<RowKey<'_>>, variances: bool) -> EffectPredictions {
+    fn answer(&self, x: &dyn BinColumns, rows: &[u32], key: Option<RowKey<'_>>, variances: bool) -> ForestPredictions {
         assert_eq!(x.n_features(), self.n_features, "features of the forest");
         let variances = variances && self.bags.trees_per_bag > 1;
         let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
-        let worth_it = rows.len() >= WALKER_ROWS;
-        let walkers: Vec<Option<Walker>> =
-            self.trees.par_iter().map(|tree| worth_it.then(|| Walker::new(tree)).flatten()).collect();
+        let walkers = self.walkers();
         let block = |rows: &[u32]| -> Vec<f64> {
-            let ask = Ask { forest: self, walkers: &walkers, columns: &columns, rows, key, variances };
-            match self.n_contrasts {
-                1 => ask.answer::<1, 5, 8>(),
-                2 => ask.answer::<2, 9, 12>(),
-                3 => ask.answer::<3, 14, 20>(),
-                _ => ask.answer::<4, 20, 28>(),
+            let ask = Ask { forest: self, walkers, columns: &columns, rows, key, variances };
+            match self.kind {
+                ForestKind::Effect { n_contrasts: 1 } => ask.answer(effects::<1, 5, 8>),
+                ForestKind::Effect { n_contrasts: 2 } => ask.answer(effects::<2, 9, 12>),
+                ForestKind::Effect { n_contrasts: 3 } => ask.answer(effects::<3, 14, 20>),
+                ForestKind::Effect { .. } => ask.answer(effects::<4, 20, 28>),
+                ForestKind::Instrument => ask.answer(instrument),
+                ForestKind::Mean { .. } => ask.answer(mean),
             }
         };
-        let blocks: Vec<Vec<f64>> = rows.par_chunks(BLOCK_ROWS).map(block).collect();
-        // A row's answer: K effects, then K variances.
-        let width = 2 * self.n_contrasts;
-        let column = |at: usize| blocks.iter().flatten().skip(at).step_by(width).copied().collect();
-        EffectPredictions {
-            effects: (0..self.n_contrasts).map(column).collect(),
-            variances: variances.then(|| (self.n_contrasts..width).map(column).collect()),
+        // A block's answers do not depend on where it begins, so its size may follow the threads.
+        let size = rows.len().div_ceil(rayon::current_num_threads()).clamp(1, BLOCK_ROWS);
+        let blocks: Vec<Vec<f64>> =
+            if rows.len() <= size { vec![block(rows)] } else { rows.par_chunks(size).map(block).collect() };
+        // A row's answer: V values, then V variances.
+        let n_values = self.kind.n_values();
+        let centre = if let ForestKind::Mean { centre } = self.kind { centre } else { 0.0 };
+        let column = |at: usize| blocks.iter().flatten().skip(at).step_by(2 * n_values).copied();
+        ForestPredictions {
+            values: (0..n_values).map(|at| column(at).map(|value| value + centre).collect()).collect(),
+            variances: variances.then(|| (n_values..2 * n_values).map(|at| column(at).collect()).collect()),
         }
     }
 }
 
 /// One block of rows.
 struct Ask<'a> {
-    forest: &'a EffectForest,
-    walkers: &'a [Option<Walker>],
+    forest: &'a Forest,
+    walkers: Option<&'a Walkers>,
     columns: &'a [&'a [u8]],
     rows: &'a [u32],
     key: Option<RowKey<'a>>,
     variances: bool,
 }
 
-/// What is summed for a row over trees and bags; M moments.
+/// Who asks which bag, and the leaves they reach: bag after bag, tree after tree, asking row after
+/// row.
+#[derive(Default)]
+struct Reached {
+    /// By bag: rows of the block that ask it; empty when all rows ask all bags.
+    asking: Vec<Vec<u32>>,
+    leaves: Vec<u32>,
+}
+
+/// What a row has of the trees so far.
 #[derive(Clone, Copy)]
 struct Sums<const M: usize> {
     n_bags: u32,
+    /// Σ over trees of the leaves' moments.
     moments: [f64; M],
-    /// Σ over bags of the outer product of the bag's mean moments (lower triangle).
-    between: [[f64; M]; M],
-    /// Σ over trees of the outer product of the tree's moments (lower triangle).
-    total: [[f64; M]; M],
 }
 
-impl<const M: usize> Sums<M> {
-    const ZERO: Self = Sums { n_bags: 0, moments: [0.0; M], between: [[0.0; M]; M], total: [[0.0; M]; M] };
-}
-
-#[inline(always)]
-fn add_outer<const M: usize>(into: &mut [[f64; M]; M], vector: &[f64; M]) {
-    for i in 0..M {
-        for j in 0..=i {
-            into[i][j] += vector[i] * vector[j];
-        }
-    }
-}
-
-/// a' S a, S given by its lower triangle.
-fn quadratic<const M: usize>(s: &[[f64; M]; M], a: &[f64; M]) -> f64 {
-    let mut sum = 0.0;
-    for i in 0..M {
-        for j in 0..i {
-            sum += 2.0 * a[i] * a[j] * s[i][j];
-        }
-        sum += a[i] * a[i] * s[i][i];
-    }
-    sum
+/// How a row's trees differ.
+#[derive(Clone, Copy)]
+struct Spread<const M: usize, const V: usize> {
+    solution: Solution<M, V>,
+    /// Σ ρ over the trees of the current bag.
+    bag: [f64; V],
+    /// Σ ρ² over trees.
+    total: [f64; V],
+    /// Σ over bags of (Σ ρ over the bag's trees)².
+    between: [f64; V],
 }
 
 impl Ask<'_> {
-    fn answer<const K: usize, const M: usize, const L: usize>(&self) -> Vec<f64> {
-        const { assert!(n_moments(K) == M) };
-        let codes = CodeBlock::new(self.columns, self.rows.iter().map(|&row| row as usize));
-        let keys: Option<Vec<u64>> = self.key.map(|key| self.rows.iter().map(|&row| key(row)).collect());
-        let mut sums = vec![Sums::<M>::ZERO; self.rows.len()];
-        let mut asking = Vec::with_capacity(self.rows.len());
-        for bag in 0..self.forest.n_bags() {
-            asking.clear();
-            let seed = self.forest.bag_seeds[bag];
-            asking.extend((0..self.rows.len() as u32).filter(|&i| match &keys {
-                None => true,
-                Some(keys) => !self.forest.bags.holds(seed, keys[i as usize]),
-            }));
-            self.bag::<M>(bag, codes.as_ref(), &asking, &mut sums);
+    /// V values and V variances per row.
+    fn answer<const M: usize, const V: usize>(&self, solve: Solve<M, V>) -> Vec<f64> {
+        let everybody: Vec<u32> = (0..self.rows.len() as u32).collect();
+        let mut reached = Reached::default();
+        let mut sums = vec![Sums { n_bags: 0, moments: [0.0; M] }; self.rows.len()];
+        self.walk(&everybody, &mut reached, &mut sums);
+        let n_trees = self.forest.bags.trees_per_bag as f64;
+        let solutions: Vec<Option<Solution<M, V>>> =
+            sums.iter().map(|sums| solve(&sums.moments.map(|sum| sum / (f64::from(sums.n_bags) * n_trees)))).collect();
+        let unknown = Solution { values: [f64::NAN; V], influence: [[f64::NAN; M]; V] };
+        let spread = |solution: &Option<Solution<M, V>>| Spread {
+            solution: solution.unwrap_or(unknown),
+            bag: [0.0; V],
+            total: [0.0; V],
+            between: [0.0; V],
+        };
+        let mut spreads: Vec<Spread<M, V>> = solutions.iter().map(spread).collect();
+        if self.variances {
+            self.disagreement(&everybody, &reached, &mut spreads);
         }
-        sums.iter().flat_map(|sums| self.solve::<K, M, L>(sums)).collect()
+        let mut out = Vec::with_capacity(2 * V * self.rows.len());
+        for (spread, sums) in spreads.iter().zip(&sums) {
+            out.extend(spread.solution.values);
+            out.extend(
+                (0..V).map(|v| if self.variances { spread.variance(v, sums.n_bags, n_trees) } else { f64::NAN }),
+            );
+        }
+        out
     }
 
-    /// Adds the trees of a bag to the rows of the block that ask it.
-    fn bag<const M: usize>(&self, bag: usize, codes: Option<&CodeBlock>, asking: &[u32], sums: &mut [Sums<M>]) {
+    /// First pass: leaves by tree, moments summed over trees.
+    fn walk<const M: usize>(&self, everybody: &[u32], reached: &mut Reached, sums: &mut [Sums<M>]) {
+        let codes = CodeBlock::new(self.columns, self.rows.iter().map(|&row| row as usize));
+        let keys: Option<Vec<u64>> = self.key.map(|key| self.rows.iter().map(|&row| key(row)).collect());
+        let alone = self.leaves_alone(codes.as_ref());
+        let keeps = self.variances || alone.is_some();
+        let found = alone.is_some();
+        reached.leaves = alone.unwrap_or_default();
+        let mut next = 0;
+        let mut chosen = keys.as_ref().and(codes.clone());
+        for bag in 0..self.forest.n_bags() {
+            if let Some(keys) = &keys {
+                let (bags, seed) = (&self.forest.bags, self.forest.bag_seeds[bag]);
+                let asking: Vec<u32> =
+                    everybody.iter().copied().filter(|&i| !bags.holds(seed, keys[i as usize])).collect();
+                if let (Some(chosen), Some(codes)) = (&mut chosen, &codes) {
+                    chosen.select(codes, &asking);
+                }
+                reached.asking.push(asking);
+            }
+            let asking = reached.asking.last().map_or(everybody, |asking| asking);
+            let trees = self.trees(bag);
+            let first = if keeps { next } else { 0 };
+            next = first + asking.len() * trees.len();
+            if !found {
+                reached.leaves.resize(next, 0);
+                let codes = if keys.is_some() { &chosen } else { &codes };
+                self.leaves(trees.clone(), asking, codes.as_ref(), &mut reached.leaves[first..]);
+            }
+            for (tree, leaves) in trees.zip(reached.leaves[first..next].chunks(asking.len().max(1))) {
+                let moments = self.moments::<M>(tree);
+                for (&i, &leaf) in asking.iter().zip(leaves) {
+                    let sums = &mut sums[i as usize];
+                    sums.moments.iter_mut().zip(&moments[leaf as usize]).for_each(|(sum, &m)| *sum += f64::from(m));
+                }
+            }
+            asking.iter().for_each(|&i| sums[i as usize].n_bags += 1);
+        }
+    }
+
+    /// The leaves of a few rows that ask all trees, tree after tree.
+    fn leaves_alone(&self, codes: Option<&CodeBlock>) -> Option<Vec<u32>> {
+        let n = self.rows.len();
+        let (walkers, codes) = (self.walkers?, codes?);
+        if n >= ROWS_IN_STEP || self.key.is_some() {
+            return None;
+        }
+        let n_trees = self.forest.n_trees();
+        let mut own = vec![0; n_trees];
+        let mut leaves = vec![0; n_trees * n];
+        for row in 0..n {
+            walkers.leaves_of_row(0..n_trees, codes, row, &mut own);
+            leaves[row..].iter_mut().step_by(n).zip(&own).for_each(|(out, leaf)| *out = *leaf);
+        }
+        Some(leaves)
+    }
+
+    /// Second pass: squares of ρ by tree and by bag.
+    fn disagreement<const M: usize, const V: usize>(
+        &self,
+        everybody: &[u32],
+        reached: &Reached,
+        spreads: &mut [Spread<M, V>],
+    ) {
+        let mut leaves = &reached.leaves[..];
+        for bag in 0..self.forest.n_bags() {
+            let asking = reached.asking.get(bag).map_or(everybody, |asking| asking);
+            for tree in self.trees(bag) {
+                let (own, rest) = leaves.split_at(asking.len());
+                leaves = rest;
+                let moments = self.moments::<M>(tree);
+                for (&i, &leaf) in asking.iter().zip(own) {
+                    spreads[i as usize].add(&moments[leaf as usize]);
+                }
+            }
+            asking.iter().for_each(|&i| spreads[i as usize].close_bag());
+        }
+    }
+
+    fn trees(&self, bag: usize) -> Range<usize> {
         let n_trees = self.forest.bags.trees_per_bag;
-        let mut means = [[0.0; M]; BLOCK_ROWS];
-        for tree in bag * n_trees..(bag + 1) * n_trees {
-            let first = self.forest.first_leaf[tree];
-            let shape: &Tree = &self.forest.trees[tree];
-            let leaves = &self.forest.moments[first * M..][..shape.n_leaves() * M];
-            let mut at = [0u32; BLOCK_ROWS];
-            match (&self.walkers[tree], codes) {
-                (Some(walker), Some(codes)) => walker.leaves(codes, asking, &mut at[..asking.len()]),
+        bag * n_trees..(bag + 1) * n_trees
+    }
+
+    /// The moments of a tree's leaves.
+    fn moments<const M: usize>(&self, tree: usize) -> &[[f32; M]] {
+        let first = self.forest.first_leaf[tree];
+        let n_leaves = self.forest.trees[tree].n_leaves();
+        self.forest.moments[first * M..(first + n_leaves) * M].as_chunks().0
+    }
+
+    /// The leaf of every asking row, tree after tree; `codes` are those of the asking rows.
+    fn leaves(&self, trees: Range<usize>, asking: &[u32], codes: Option<&CodeBlock>, out: &mut [u32]) {
+        for (tree, out) in trees.zip(out.chunks_mut(asking.len().max(1))) {
+            match (self.walkers, codes) {
+                (Some(walkers), Some(codes)) => walkers.leaves(tree, codes, out),
                 _ => {
-                    for (at, &i) in at.iter_mut().zip(asking) {
+                    for (out, &i) in out.iter_mut().zip(asking) {
                         let row = self.rows[i as usize] as usize;
-                        *at = shape.leaf(|f| self.columns[f][row]);
+                        *out = self.forest.trees[tree].leaf(|f| self.columns[f][row]);
                     }
                 }
             }
-            for ((&i, leaf), mean) in asking.iter().zip(at).zip(&mut means) {
-                let (i, leaf) = (i as usize, leaf as usize);
-                let moments: [f64; M] = std::array::from_fn(|m| f64::from(leaves[leaf * M + m]));
-                (0..M).for_each(|m| mean[m] += moments[m]);
-                if self.variances {
-                    add_outer(&mut sums[i].total, &moments);
-                }
-            }
         }
-        for (&i, mean) in asking.iter().zip(&means) {
-            let sums = &mut sums[i as usize];
-            let mean = mean.map(|sum| sum / n_trees as f64);
-            sums.n_bags += 1;
-            (0..M).for_each(|m| sums.moments[m] += mean[m]);
-            if self.variances {
-                add_outer(&mut sums.between, &mean);
-            }
-        }
-    }
-
-    /// K effects and K variances of a row.
-    fn solve<const K: usize, const M: usize, const L: usize>(&self, sums: &Sums<M>) -> Vec<f64> {
-        let n_bags = f64::from(sums.n_bags);
-        let average = EffectStats::<K, L>::from_moments(&sums.moments.map(|sum| sum / n_bags));
-        let Some(regression) = Regression::new(&average) else { return vec![f64::NAN; 2 * K] };
-        let mut out = regression.theta.to_vec();
-        if !self.variances {
-            out.extend([f64::NAN; K]);
-            return out;
-        }
-        // ρ is linear in the moments: its coefficients are its values at the unit vectors.
-        let weight = average_weight(&average);
-        let mut coefficients = [[0.0; M]; K];
-        for m in 0..M {
-            let mut unit = [0.0; M];
-            unit[m] = 1.0;
-            let rho = regression.pseudo_outcome(&EffectStats::<K, L>::from_moments(&unit));
-            (0..K).for_each(|k| coefficients[k][m] = rho[k] / weight);
-        }
-        let trees_per_bag = self.forest.bags.trees_per_bag as f64;
-        out.extend(coefficients.iter().map(|a| {
-            let between = quadratic(&sums.between, a) / n_bags;
-            let total = quadratic(&sums.total, a) / (n_bags * trees_per_bag);
-            let noise = ((total - between) / (trees_per_bag - 1.0)).max(0.0);
-            debias(between, noise, n_bags)
-        }));
-        out
     }
 }
 
-fn average_weight<const K: usize, const L: usize>(average: &EffectStats<K, L>) -> f64 {
-    use crate::stats::Stats;
-    average.weight()
+impl<const M: usize, const V: usize> Spread<M, V> {
+    /// Adds a tree's answer.
+    #[inline(always)]
+    fn add(&mut self, moments: &[f32; M]) {
+        for v in 0..V {
+            let influence = &self.solution.influence[v];
+            let mut rho = 0.0;
+            for m in 0..M {
+                rho += influence[m] * f64::from(moments[m]);
+            }
+            self.bag[v] += rho;
+            self.total[v] += rho * rho;
+        }
+    }
+
+    #[inline(always)]
+    fn close_bag(&mut self) {
+        for v in 0..V {
+            self.between[v] += self.bag[v] * self.bag[v];
+            self.bag[v] = 0.0;
+        }
+    }
+
+    fn variance(&self, v: usize, n_bags: u32, trees_per_bag: f64) -> f64 {
+        let n_bags = f64::from(n_bags);
+        let between = self.between[v] / (n_bags * trees_per_bag * trees_per_bag);
+        let total = self.total[v] / (n_bags * trees_per_bag);
+        let noise = ((total - between) / (trees_per_bag - 1.0)).max(0.0);
+        debias(between, noise, n_bags)
+    }
 }
 
 /// The variance between bags less the noise of trees within, never negative.

@@ -10,7 +10,7 @@
 use impactiq_data::BinColumns;
 use rayon::prelude::*;
 
-use crate::tree::walk::{CodeBlock, Walker};
+use crate::tree::walk::{CodeBlock, Walkers};
 use crate::tree::{Leaves, Tree};
 
 /// Rows routed together.
@@ -94,7 +94,7 @@ impl Block<'_> {
 /// How a tree is routed.
 enum Route {
     Tables(LeafTables),
-    Walker(Walker),
+    Walker(Walkers),
     Plain,
 }
 
@@ -105,7 +105,7 @@ impl Route {
         }
         match LeafTables::new(tree) {
             Some(tables) => Route::Tables(tables),
-            None => Walker::new(tree).map_or(Route::Plain, Route::Walker),
+            None => Walkers::new(std::slice::from_ref(tree)).map_or(Route::Plain, Route::Walker),
         }
     }
 }
@@ -164,10 +164,9 @@ impl Routed<'_> {
         }
     }
 
-    fn by_walker(&self, (tree, walker): (&Tree, &Walker), values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
+    fn by_walker(&self, (tree, walker): (&Tree, &Walkers), values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
         let Some(codes) = &self.codes else { return self.plain(tree, values, out) };
-        let rows: [u32; BLOCK_ROWS] = std::array::from_fn(|row| row as u32);
-        walker.leaves(codes, &rows[..out.len()], leaves);
+        walker.leaves(0, codes, leaves);
         for (out, leaf) in out.iter_mut().zip(leaves) {
             *out += *values.get(*leaf);
         }

@@ -9,7 +9,7 @@
 //! takes its place only when it is better by more than one standard error of the difference.
 
 use impactiq_data::Seed;
-use impactiq_trees::{EffectForest, ForestConfig};
+use impactiq_trees::{Forest, ForestConfig};
 use serde::{Deserialize, Serialize};
 
 use super::ground::Ground;
@@ -151,8 +151,8 @@ impl Ground<'_> {
         Ok(Trial { loss: if total > 0.0 { loss / total } else { f64::INFINITY }, slope, rows })
     }
 
-    fn out_of_bag(&self, forest: &EffectForest) -> Vec<Vec<f64>> {
+    fn out_of_bag(&self, forest: &Forest) -> Vec<Vec<f64>> {
         let key = |row: u32| self.task.row_ids[row as usize];
-        forest.predict_out_of_bag(&self.inputs.columns(), &self.centred.rows, &key, false).effects
+        forest.predict_out_of_bag(&self.inputs.columns(), &self.centred.rows, &key, false).values
     }
 }

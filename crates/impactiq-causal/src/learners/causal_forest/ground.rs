@@ -1,7 +1,7 @@
 //! What forests grow from, whatever their settings, and the choice of the joint forest's size.
 
 use impactiq_data::{Seed, Watch};
-use impactiq_trees::{EffectForest, EffectTask, ForestConfig, grow_effect_forest};
+use impactiq_trees::{EffectTask, Forest, ForestConfig, grow_effect_forest};
 
 use super::centre::Centred;
 use crate::base::{Inputs, Quiet};
@@ -17,7 +17,7 @@ pub(super) struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    pub fn grow(&self, config: &ForestConfig, seed: Seed) -> Result<EffectForest, CausalError> {
+    pub fn grow(&self, config: &ForestConfig, seed: Seed) -> Result<Forest, CausalError> {
         match self.centred.treatments.len() {
             1 => self.grow_joint::<1, 8>(config, seed),
             2 => self.grow_joint::<2, 12>(config, seed),
@@ -30,7 +30,7 @@ impl Ground<'_> {
         &self,
         config: &ForestConfig,
         seed: Seed,
-    ) -> Result<EffectForest, CausalError> {
+    ) -> Result<Forest, CausalError> {
         let centred = self.centred;
         let task = EffectTask::<K> {
             rows: &centred.rows,

@@ -1,7 +1,7 @@
 //! The forest of one outcome: how its parts fit together, what it reports and what it answers.
 
 use impactiq_data::{Seed, Watch};
-use impactiq_trees::EffectForest;
+use impactiq_trees::Forest;
 use serde::{Deserialize, Serialize};
 
 use super::centre::{self, Centred};
@@ -22,7 +22,7 @@ const Z: f64 = 1.959_963_984_540_054;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForestModel {
     /// One forest of up to [`MAX_JOINT`] contrasts, or one forest per contrast.
-    pub forests: Vec<EffectForest>,
+    pub forests: Vec<Forest>,
     /// Average effect per contrast among the learner's rows (doubly robust): the answer
     /// where no tree can give one, and what is shrunk toward.
     pub average: Vec<f64>,
@@ -112,7 +112,7 @@ impl ForestModel {
             let answer = forest.predict(&inputs.columns(), None, intervals && share == 1.0);
             let n = inputs.n_rows();
             let variances = answer.variances.unwrap_or_default();
-            for (k, mut cate) in answer.effects.into_iter().enumerate() {
+            for (k, mut cate) in answer.values.into_iter().enumerate() {
                 let average = self.average[effects.cate.len()];
                 let half = |row: usize| variances.get(k).map_or(f64::NAN, |variance| Z * variance[row].sqrt());
                 if intervals {

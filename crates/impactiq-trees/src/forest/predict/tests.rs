@@ -7,8 +7,8 @@ use impactiq_data::{Seed, Silent, Watch};
 use super::*;
 use crate::error::TreesError;
 use crate::forest::config::ForestConfig;
+use crate::forest::effect::{EffectTask, grow_effect_forest};
 use crate::forest::model::ForestArrays;
-use crate::forest::train::{EffectTask, grow_effect_forest};
 use crate::matrix::columns::Columns;
 
 #[test]
@@ -68,7 +68,7 @@ impl<const K: usize> Trial<K> {
         config: &ForestConfig,
         seed: u64,
         watch: &dyn Watch,
-    ) -> Result<EffectForest, TreesError> {
+    ) -> Result<Forest, TreesError> {
         let task = EffectTask {
             rows,
             outcome: &self.outcome,
@@ -93,13 +93,13 @@ fn check_effects<const K: usize, const L: usize>() {
     let predicted = forest.predict(&fresh.x, None, true);
     for k in 0..K {
         let truth = |i: usize| if fresh.x.codes[0][i] >= 50 { k as f64 + 1.0 } else { 0.0 };
-        let mse = (0..1000).map(|i| (predicted.effects[k][i] - truth(i)).powi(2)).sum::<f64>() / 1000.0;
+        let mse = (0..1000).map(|i| (predicted.values[k][i] - truth(i)).powi(2)).sum::<f64>() / 1000.0;
         assert!(mse < 0.05, "contrast {k}: {mse}");
         let variances = &predicted.variances.as_ref().unwrap()[k];
         // Away from the step, where there is no bias, 95 % intervals hold the truth.
         let away: Vec<usize> = (0..1000).filter(|&i| fresh.x.codes[0][i].abs_diff(50) > 10).collect();
         let covered =
-            away.iter().filter(|&&i| (predicted.effects[k][i] - truth(i)).abs() <= 1.96 * variances[i].sqrt()).count();
+            away.iter().filter(|&&i| (predicted.values[k][i] - truth(i)).abs() <= 1.96 * variances[i].sqrt()).count();
         let share = covered as f64 / away.len() as f64;
         assert!((0.85..=1.0).contains(&share), "contrast {k}: {share}");
         assert!(variances.iter().all(|v| (1e-6..0.2).contains(v)));
@@ -132,7 +132,7 @@ fn variances_agree_with_bags_counted_one_by_one() {
     let [w, y, t, ty, tt] = mean[..] else { panic!() };
     let theta = (ty * w - y * t) / (tt * w - t * t);
     let c = (y - theta * t) / w;
-    assert!((predicted.effects[0][0] - theta).abs() < 1e-9);
+    assert!((predicted.values[0][0] - theta).abs() < 1e-9);
     let influence = |m: &[f64]| {
         let residual = m[1] - c * m[0] - theta * m[2];
         let score = m[3] - c * m[2] - theta * m[4];
@@ -153,7 +153,7 @@ fn out_of_bag_answers_use_only_bags_that_never_saw_the_row() {
     let key = |row: u32| u64::from(row);
     let before = forest.predict_out_of_bag(&trial.x, &[9], &key, false);
     let in_bag = forest.predict(&trial.x, Some(&[9]), false);
-    assert_ne!(before.effects, in_bag.effects);
+    assert_ne!(before.values, in_bag.values);
     // Another outcome of row 9 moves the forest, but not its own out-of-bag answer.
     trial.outcome[9] += 100.0;
     let moved = trial.grow::<8>(&trial.all(), &config(40), 1, &Silent).unwrap();
@@ -185,7 +185,7 @@ fn swapping_arms_flips_the_sign() {
     };
     let predict = |trial: &Trial<1>| {
         let forest = trial.grow::<8>(&trial.all(), &config(10), 1, &Silent).unwrap();
-        forest.predict(&trial.x, None, false).effects.remove(0)
+        forest.predict(&trial.x, None, false).values.remove(0)
     };
     let (a, b) = (predict(&trial), predict(&swapped));
     assert!(a.iter().zip(&b).all(|(a, b)| (a + b).abs() < 1e-9));
@@ -212,9 +212,9 @@ fn merged_and_stopped_forests_are_forests() {
     let merged = stopped.clone().merge(other.clone()).unwrap();
     assert_eq!((merged.n_trees(), merged.n_bags()), (12, 6));
     // Averages of moments: the merged forest answers between its parts, and out of bag too.
-    let at = |forest: &EffectForest| forest.predict(&trial.x, Some(&[3]), true);
+    let at = |forest: &Forest| forest.predict(&trial.x, Some(&[3]), true);
     assert_ne!(at(&merged), at(&stopped));
-    let back = EffectForest::from_arrays(&merged.to_arrays()).unwrap();
+    let back = Forest::from_arrays(&merged.to_arrays()).unwrap();
     assert_eq!(back, merged);
     let singles = ForestConfig { trees_per_bag: 1, ..config(4) };
     let singles = trial.grow::<8>(&trial.all(), &singles, 3, &Silent).unwrap();
@@ -238,7 +238,7 @@ fn clusters_are_seen_whole_or_not_at_all() {
     };
     let forest = grow_effect_forest::<1, 8>(&trial.x, &task, &config(20), Seed::new(1), &Silent).unwrap();
     let out = forest.predict_out_of_bag(&trial.x, &rows, &|row| task.key(row), false);
-    assert!(out.effects[0].iter().all(|effect| effect.is_finite()));
+    assert!(out.values[0].iter().all(|effect| effect.is_finite()));
 }
 
 #[test]
@@ -248,12 +248,12 @@ fn hostile_forests_are_refused() {
     let broken = |change: &dyn Fn(&mut ForestArrays)| {
         let mut arrays = forest.to_arrays();
         change(&mut arrays);
-        EffectForest::from_arrays(&arrays).is_err()
+        Forest::from_arrays(&arrays).is_err()
     };
     assert!(!broken(&|_| ()));
-    assert!(broken(&|a| a.n_contrasts = 2));
-    assert!(broken(&|a| a.n_contrasts = 0));
-    assert!(broken(&|a| a.n_contrasts = usize::MAX));
+    assert!(broken(&|a| a.kind = ForestKind::Effect { n_contrasts: 2 }));
+    assert!(broken(&|a| a.kind = ForestKind::Effect { n_contrasts: 0 }));
+    assert!(broken(&|a| a.kind = ForestKind::Effect { n_contrasts: usize::MAX }));
     assert!(broken(&|a| a.moments.truncate(3)));
     assert!(broken(&|a| a.moments[0] = f32::NAN));
     assert!(broken(&|a| a.bag_seeds.push(1)));
@@ -268,5 +268,5 @@ fn a_row_without_treatment_variation_is_no_number() {
     let mut trial = trial::<1>(200, 10);
     trial.contrasts[0].fill(0.5);
     let forest = trial.grow::<8>(&trial.all(), &config(4), 1, &Silent).unwrap();
-    assert!(forest.predict(&trial.x, Some(&[0]), true).effects[0][0].is_nan());
+    assert!(forest.predict(&trial.x, Some(&[0]), true).values[0][0].is_nan());
 }
