@@ -5,7 +5,7 @@
 //! network, clock, environment or global.
 
 // A file uses only files above it: error, kernel, matrix, records, stats, criterion/{newton, mean, effect,
-// instrument, divergence}, histogram, split, tile, partition, tree/{arrays, walk, route}, grow, sample,
+// instrument, arms, uplift}, histogram, split, tile, partition, tree/{arrays, walk, route}, grow, sample,
 // forest/{config, kind, model, predict, grow, effect, instrument, mean},
 // boost/{config, objective, model, train}, explain.
 pub mod boost;

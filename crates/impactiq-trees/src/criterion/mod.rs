@@ -4,11 +4,12 @@
 //! the grower know nothing else, so boosting, causal and uplift trees differ in this
 //! folder only. What must not live here: loops over rows or bins.
 
-pub mod divergence;
+pub mod arms;
 pub mod effect;
 pub mod instrument;
 pub mod mean;
 pub mod newton;
+pub mod uplift;
 
 use crate::stats::Stats;
 

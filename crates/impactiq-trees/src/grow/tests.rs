@@ -3,8 +3,9 @@
 use impactiq_data::{BinColumns, FeatureKind, Seed};
 
 use super::*;
-use crate::criterion::divergence::{DivergenceKind, FourArms, PackedCounts};
+use crate::criterion::arms::PackedCounts;
 use crate::criterion::effect::{Effect, EffectCell, EffectStats, OneContrast, ThreeContrasts};
+use crate::criterion::uplift::{FourArms, UpliftKind, UpliftRules};
 use crate::matrix::columns::Columns;
 use crate::matrix::{CodeMatrix, features};
 use crate::sample;
@@ -123,8 +124,9 @@ fn an_uplift_tree_grows_on_counts_of_four_arms() {
             PackedCounts::row(arm, Seed::new(4).uniform(i as u64) < rate)
         })
         .collect();
+    let kind = UpliftKind::KullbackLeibler;
     let criterion =
-        FourArms { kind: DivergenceKind::KullbackLeibler, normalise: true, min_arm_rows: 30, shrinkage: 0.0 };
+        FourArms::new(UpliftRules { kind, binary: true, normalise: true, min_arm_rows: 30, shrinkage: 0.0 });
     let mut tile = Tile::adaptive(Part::new(CodeMatrix::gather(&x, &all), rows));
     let layout = Layout::new(features(&x).unwrap());
     let grown = grow(&mut tile, &criterion, &layout, &config(2), Seed::new(1));

@@ -4,9 +4,10 @@ use impactiq_data::Seed;
 use proptest::prelude::*;
 
 use super::*;
-use crate::criterion::divergence::{DivergenceKind, PackedCounts, TwoArms};
+use crate::criterion::arms::PackedCounts;
 use crate::criterion::newton::{Grid, Newton, NewtonCell};
 use crate::criterion::summarise;
+use crate::criterion::uplift::{TwoArms, UpliftKind, UpliftRules};
 use crate::histogram::{Rows, Scratch, Selection, build, total};
 use crate::matrix::columns::Columns;
 use crate::matrix::{CodeMatrix, features};
@@ -139,9 +140,8 @@ proptest! {
         let split = scan(&newton, &x, &rows);
         prop_assert!(close(split.map(|s| s.gain), best_threshold(&newton, &x, &rows)));
         prop_assert!(split.is_none_or(|s| consistent(&newton, &x, &rows, &s)));
-        let uplift = TwoArms {
-            kind: DivergenceKind::KullbackLeibler, normalise: true, min_arm_rows: 1, shrinkage: 2.0,
-        };
+        let kind = UpliftKind::KullbackLeibler;
+        let uplift = TwoArms::new(UpliftRules { kind, binary: true, normalise: true, min_arm_rows: 1, shrinkage: 2.0 });
         let rows = uplift_rows(n, seed);
         let split = scan(&uplift, &x, &rows);
         prop_assert!(close(split.map(|s| s.gain), best_threshold(&uplift, &x, &rows)));
@@ -164,9 +164,8 @@ proptest! {
         let seed = Seed::new(seed);
         let x = columns(n, 5, FeatureKind::Category, false, seed.child(8));
         let rows = uplift_rows(n, seed);
-        let uplift = TwoArms {
-            kind: DivergenceKind::ChiSquare, normalise: true, min_arm_rows: 1, shrinkage: 0.0,
-        };
+        let kind = UpliftKind::ChiSquare;
+        let uplift = TwoArms::new(UpliftRules { kind, binary: true, normalise: true, min_arm_rows: 1, shrinkage: 0.0 });
         let single = x.codes.iter().flat_map(|codes| (0..5u8).map(move |code| (codes, code)))
             .filter_map(|(codes, alone)| gain_of(&uplift, codes, &rows, |code| code == alone))
             .reduce(f64::max);
