@@ -29,6 +29,12 @@ pub enum TreesError {
     /// Nothing to learn from: no rows, or no row with a positive weight.
     #[error("no rows with a positive weight to grow trees on")]
     NoRows,
+    /// An arm that is asked for has no rows.
+    #[error("arm {arm} has no rows with a positive weight")]
+    EmptyArm {
+        /// The arm, 0 the control.
+        arm: usize,
+    },
     /// No features to split on.
     #[error("no features to grow trees on")]
     NoFeatures,

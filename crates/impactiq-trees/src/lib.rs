@@ -6,7 +6,8 @@
 
 // A file uses only files above it: error, kernel, matrix, records, stats, criterion/{newton, mean, effect,
 // instrument, arms, uplift}, histogram, split, tile, partition, tree/{arrays, walk, route}, grow, sample,
-// forest/{config, kind, model, predict, grow, effect, instrument, mean},
+// forest/{config, kind, model, predict, grow, effect, instrument, mean,
+// uplift/{config, model, ground, tree, predict}},
 // boost/{config, objective, model, train}, explain.
 pub mod boost;
 pub mod criterion;
@@ -31,6 +32,7 @@ pub use boost::objective::{Objective, ObjectiveKind};
 pub use boost::train::{BoostTask, boost};
 pub use criterion::Criterion;
 pub use criterion::newton::Newton;
+pub use criterion::uplift::UpliftKind;
 pub use error::TreesError;
 pub use forest::config::ForestConfig;
 pub use forest::effect::{EffectTask, continue_effect_forest, grow_effect_forest};
@@ -39,6 +41,10 @@ pub use forest::kind::ForestKind;
 pub use forest::mean::{MeanTask, continue_mean_forest, grow_mean_forest};
 pub use forest::model::{Forest, ForestArrays};
 pub use forest::predict::ForestPredictions;
+pub use forest::uplift::config::UpliftConfig;
+pub use forest::uplift::ground::{UpliftTask, grow_uplift_forest};
+pub use forest::uplift::model::{UpliftArrays, UpliftForest};
+pub use forest::uplift::tree::{NodeSummary, UpliftTree, UpliftTreeArrays, grow_uplift_tree};
 pub use grow::{GrowConfig, Grower, Grown, Growth, grow};
 pub use histogram::Layout;
 pub use matrix::CodeMatrix;

@@ -2,8 +2,8 @@
 //!
 //! [`config`] is what can be asked, [`kind`] what is answered, [`model`] holds and merges,
 //! [`predict`] answers with variances. `grow` draws rows, fills tiles and grows the trees of any
-//! kind; [`effect`], [`instrument`] and [`mean`] are its doors. Nuisances (centring) live above
-//! this crate.
+//! kind; [`effect`], [`instrument`] and [`mean`] are its doors. [`uplift`] forests split by how the
+//! arms' outcomes differ and hold the arms' means. Nuisances (centring) live above this crate.
 
 pub mod config;
 pub mod effect;
@@ -13,3 +13,4 @@ pub mod kind;
 pub mod mean;
 pub mod model;
 pub mod predict;
+pub mod uplift;
