@@ -9,6 +9,9 @@ use crate::grow::{GrowConfig, Growth};
 use crate::sample::Bags;
 use crate::split::Limits;
 
+/// Arms one forest can hold, the control included; with more, grow one forest per contrast.
+pub const MAX_ARMS: usize = 8;
+
 /// Features a node considers at most, unless told otherwise.
 const FEATURES_PER_NODE: usize = 10;
 

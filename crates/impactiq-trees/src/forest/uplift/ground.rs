@@ -11,7 +11,7 @@ use crate::criterion::arms::{ArmForm, ArmSums, Counted, Moments};
 use crate::criterion::summarise;
 use crate::criterion::uplift::Uplift;
 use crate::error::TreesError;
-use crate::forest::uplift::config::UpliftConfig;
+use crate::forest::uplift::config::{MAX_ARMS, UpliftConfig};
 use crate::forest::uplift::model::UpliftForest;
 use crate::grow::{GrowConfig, Grower};
 use crate::histogram::Layout;
@@ -19,9 +19,6 @@ use crate::matrix::{CodeMatrix, features};
 use crate::sample::Bags;
 use crate::tile::{Part, Store, Tile};
 use crate::tree::Tree;
-
-/// Arms one forest can hold, the control included; with more, grow one forest per contrast.
-pub const MAX_ARMS: usize = 8;
 
 /// What to learn from which rows; vectors are indexed by row of the features.
 #[derive(Clone, Copy, Debug)]

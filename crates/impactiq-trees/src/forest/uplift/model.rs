@@ -7,7 +7,7 @@ use crate::sample::Bags;
 use crate::tree::Tree;
 use crate::tree::arrays::TreeArrays;
 
-/// An uplift forest of 2 to [`super::ground::MAX_ARMS`] arms.
+/// An uplift forest of 2 to [`super::config::MAX_ARMS`] arms.
 ///
 /// A leaf holds the mean outcome of each arm; the forest's answer is their mean over trees. No
 /// row is in the model: which rows a tree has seen is computed from its seed.
@@ -149,7 +149,7 @@ pub(super) fn checked_trees(
     if n_features == 0 {
         return Err(TreesError::NoFeatures);
     }
-    if !(2..=super::ground::MAX_ARMS).contains(&n_arms) {
+    if !(2..=super::config::MAX_ARMS).contains(&n_arms) {
         let (value, allowed) = (n_arms.to_string(), "it must be between 2 and 8");
         return Err(TreesError::BadSetting { key: "n_arms", value, allowed });
     }

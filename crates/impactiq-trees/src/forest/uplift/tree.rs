@@ -15,11 +15,12 @@ use crate::sample::Bags;
 use crate::tree::arrays::TreeArrays;
 use crate::tree::{Leaves, Tree, route};
 
-/// An uplift tree of 2 to [`super::ground::MAX_ARMS`] arms.
+/// An uplift tree of 2 to [`super::config::MAX_ARMS`] arms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpliftTree {
     n_features: usize,
     n_arms: usize,
+    honest: bool,
     tree: Tree,
     nodes: Nodes,
 }
@@ -39,6 +40,8 @@ pub struct UpliftTreeArrays {
     pub n_features: usize,
     /// Arms, the control included.
     pub n_arms: usize,
+    /// Whether leaves were filled by other rows than those that chose the splits.
+    pub honest: bool,
     /// The shape: one tree.
     pub trees: TreeArrays,
     /// Rows by node and arm.
@@ -80,6 +83,12 @@ impl UpliftTree {
     /// Number of arms, the control included.
     pub fn n_arms(&self) -> usize {
         self.n_arms
+    }
+
+    /// Whether leaves were filled by other rows than those that chose the splits: only then do
+    /// their effects and errors mean what they say.
+    pub fn honest(&self) -> bool {
+        self.honest
     }
 
     /// The shape.
@@ -124,6 +133,7 @@ impl UpliftTree {
         UpliftTreeArrays {
             n_features: self.n_features,
             n_arms: self.n_arms,
+            honest: self.honest,
             trees: TreeArrays::from_trees([&self.tree]),
             rows: self.nodes.rows.clone(),
             means: self.nodes.means.clone(),
@@ -150,7 +160,7 @@ impl UpliftTree {
             return Err(TreesError::BadValue { what: "node error", value, row, allowed });
         }
         let nodes = Nodes { rows: arrays.rows.clone(), means: arrays.means.clone(), errors: arrays.errors.clone() };
-        Ok(UpliftTree { n_features: arrays.n_features, n_arms: arrays.n_arms, tree, nodes })
+        Ok(UpliftTree { n_features: arrays.n_features, n_arms: arrays.n_arms, honest: arrays.honest, tree, nodes })
     }
 }
 
@@ -173,7 +183,7 @@ pub fn grow_uplift_tree(
     }
     let Planted { tree, filling, .. } = with_ground(x, &checked, config, GrowOne(Bags::seed(seed, 0)))?;
     let nodes = summaries(x, &checked, &tree, &filling);
-    Ok(UpliftTree { n_features: x.n_features(), n_arms: task.n_arms, tree, nodes })
+    Ok(UpliftTree { n_features: x.n_features(), n_arms: task.n_arms, honest: config.honest, tree, nodes })
 }
 
 struct GrowOne(Seed);

@@ -69,7 +69,8 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
 fn every_criterion_finds_who_is_helped_with_every_number_of_arms() {
     for n_arms in [2u64, 3, 5, 8] {
         let data = data(n_arms);
-        for criterion in UpliftKind::ALL {
+        // Selection looks for other best arms, not for larger effects of the same.
+        for criterion in UpliftKind::ALL.into_iter().filter(|kind| *kind != UpliftKind::ContextualSelection) {
             for (outcome, unit) in [(&data.binary, 1.0), (&data.number, 10.0)] {
                 if criterion.needs_binary() && unit > 1.0 {
                     continue;
@@ -94,6 +95,23 @@ fn every_criterion_finds_who_is_helped_with_every_number_of_arms() {
             }
         }
     }
+}
+
+#[test]
+fn selection_finds_where_another_arm_is_best() {
+    let mut data = data(2);
+    // Treated rows outside the categories that are helped do worse.
+    for i in 0..N {
+        if data.arms[i] == 1 && !matches!(data.x.codes[0][i], 1 | 4) {
+            data.number[i] -= 2.0;
+        }
+    }
+    let config = UpliftConfig { criterion: UpliftKind::ContextualSelection, ..single() };
+    let tree = grow_uplift_tree(&data.x, &data.task(&data.number, 2), &config, Seed::new(5), &Silent).unwrap();
+    let root = tree.tree().nodes()[0];
+    assert_eq!(root.feature, 0);
+    let [left, right] = [root.left, root.right].map(|child| tree.node(child as usize).effect(1));
+    assert!((left.max(right) - 1.5).abs() < 0.1 && (left.min(right) + 2.0).abs() < 0.1, "{left} {right}");
 }
 
 #[test]
@@ -124,7 +142,7 @@ fn a_row_gets_the_same_answer_wherever_it_stands() {
     let data = data(2);
     let forest = forest(&data, &data.task(&data.binary, 2), &small());
     let all = forest.predict(&data.x, None);
-    let rows: Vec<u32> = (0..900).map(|i| (i * 37 % N as u32) as u32).collect();
+    let rows: Vec<u32> = (0..900).map(|i| i * 37 % N as u32).collect();
     let some = forest.predict(&data.x, Some(&rows));
     let few = forest.predict(&data.x, Some(&rows[..3]));
     for arm in 0..2 {
@@ -211,10 +229,12 @@ fn a_trees_nodes_hold_what_their_rows_say() {
         }
         // The answer for a row is its leaf's.
         let means = tree.predict(&data.x, None);
-        for i in 0..50 {
-            let leaf = shape.leaf(|f| data.x.codes[f][i]);
-            let node = shape.nodes().iter().position(|node| node.is_leaf() && node.left == leaf).unwrap();
-            assert!((0..3).all(|arm| means[arm][i] == tree.node(node).means[arm]));
+        for (arm, means) in means.iter().enumerate() {
+            for (i, mean) in means.iter().enumerate().take(50) {
+                let leaf = shape.leaf(|f| data.x.codes[f][i]);
+                let node = shape.nodes().iter().position(|node| node.is_leaf() && node.left == leaf).unwrap();
+                assert_eq!(*mean, tree.node(node).means[arm]);
+            }
         }
     }
 }
