@@ -1,17 +1,20 @@
 //! A grown uplift forest: shapes, and the arms' mean outcomes in every leaf.
 
+use std::sync::OnceLock;
+
 use impactiq_data::Seed;
 
 use crate::error::TreesError;
 use crate::sample::Bags;
 use crate::tree::Tree;
 use crate::tree::arrays::TreeArrays;
+use crate::tree::walk::Walkers;
 
 /// An uplift forest of 2 to [`super::config::MAX_ARMS`] arms.
 ///
 /// A leaf holds the mean outcome of each arm; the forest's answer is their mean over trees. No
 /// row is in the model: which rows a tree has seen is computed from its seed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct UpliftForest {
     pub(super) n_features: usize,
     pub(super) n_arms: usize,
@@ -21,6 +24,17 @@ pub struct UpliftForest {
     /// By tree: where its leaves' means start in `means`, counted in leaves.
     pub(super) first_leaf: Vec<usize>,
     pub(super) means: Vec<f64>,
+    /// The trees laid out for walking, once somebody asks.
+    walkers: OnceLock<Option<Walkers>>,
+}
+
+impl PartialEq for UpliftForest {
+    fn eq(&self, other: &Self) -> bool {
+        (self.n_features, self.n_arms, self.bags) == (other.n_features, other.n_arms, other.bags)
+            && self.tree_seeds == other.tree_seeds
+            && self.trees == other.trees
+            && self.means == other.means
+    }
 }
 
 /// An uplift forest as plain arrays.
@@ -57,7 +71,8 @@ impl UpliftForest {
                 first
             })
             .collect();
-        UpliftForest { n_features, n_arms, bags, tree_seeds, trees, first_leaf, means }
+        let walkers = OnceLock::new();
+        UpliftForest { n_features, n_arms, bags, tree_seeds, trees, first_leaf, means, walkers }
     }
 
     /// Number of trees.
@@ -78,6 +93,11 @@ impl UpliftForest {
     /// The trees' shapes.
     pub fn trees(&self) -> &[Tree] {
         &self.trees
+    }
+
+    /// The trees laid out for walking: done at the first call, kept for the next ones.
+    pub(super) fn walkers(&self) -> Option<&Walkers> {
+        self.walkers.get_or_init(|| Walkers::new(&self.trees)).as_ref()
     }
 
     /// One forest with the trees of both, as if grown together.

@@ -4,10 +4,10 @@ use impactiq_data::BinColumns;
 use rayon::prelude::*;
 
 use crate::forest::uplift::model::UpliftForest;
-use crate::tree::walk::{CodeBlock, Walker};
+use crate::tree::walk::{CodeBlock, Walkers};
 
-/// Below this many rows laying trees out for walking costs more than it saves.
-const WALKER_ROWS: usize = 256;
+/// Below this many rows each walks alone, through many trees at once.
+const ROWS_IN_STEP: usize = 8;
 
 /// Rows answered together: their codes and sums stay in the cache while the trees pass by.
 const BLOCK_ROWS: usize = 512;
@@ -29,40 +29,53 @@ impl UpliftForest {
                 &all
             }
         };
-        let worth_it = rows.len() >= WALKER_ROWS;
-        let walkers: Vec<Option<Walker>> =
-            self.trees.par_iter().map(|tree| worth_it.then(|| Walker::new(tree)).flatten()).collect();
+        let walkers = self.walkers();
+        let block = |rows: &[u32]| self.block(walkers, &columns, rows);
+        // A block's answers do not depend on where it begins, so its size may follow the threads.
+        let size = rows.len().div_ceil(rayon::current_num_threads()).clamp(1, BLOCK_ROWS);
         let blocks: Vec<Vec<f64>> =
-            rows.par_chunks(BLOCK_ROWS).map(|rows| self.block(&walkers, &columns, rows)).collect();
+            if rows.len() <= size { vec![block(rows)] } else { rows.par_chunks(size).map(block).collect() };
         let column = |arm: usize| blocks.iter().flatten().skip(arm).step_by(self.n_arms).copied().collect();
         (0..self.n_arms).map(column).collect()
     }
 
-    /// Means of some rows, arms within a row. Trees are added in order: the same bits wherever
-    /// a block begins.
-    fn block(&self, walkers: &[Option<Walker>], columns: &[&[u8]], rows: &[u32]) -> Vec<f64> {
-        let n_arms = self.n_arms;
-        let codes = CodeBlock::new(columns, rows.iter().map(|&row| row as usize));
-        let numbers: Vec<u32> = (0..rows.len() as u32).collect();
-        let mut sums = vec![0.0; rows.len() * n_arms];
-        let mut at = vec![0u32; rows.len()];
-        for (tree, shape) in self.trees.iter().enumerate() {
-            match (&walkers[tree], &codes) {
-                (Some(walker), Some(codes)) => walker.leaves(codes, &numbers, &mut at),
-                _ => {
-                    for (at, &row) in at.iter_mut().zip(rows) {
-                        *at = shape.leaf(|f| columns[f][row as usize]);
-                    }
+    /// Means of some rows, arms within a row. A row's trees are added in order: the same bits
+    /// wherever a block begins, and however few its rows are.
+    fn block(&self, walkers: Option<&Walkers>, columns: &[&[u8]], rows: &[u32]) -> Vec<f64> {
+        let mut sums = vec![0.0; rows.len() * self.n_arms];
+        let codes = walkers.and_then(|_| CodeBlock::new(columns, rows.iter().map(|&row| row as usize)));
+        match (walkers, &codes) {
+            (Some(walkers), Some(codes)) if rows.len() < ROWS_IN_STEP => {
+                let mut leaves = vec![0; self.trees.len()];
+                for (row, sums) in sums.chunks_exact_mut(self.n_arms).enumerate() {
+                    walkers.leaves_of_row(0..self.trees.len(), codes, row, &mut leaves);
+                    leaves.iter().enumerate().for_each(|(tree, &leaf)| self.add(tree, leaf, sums));
                 }
             }
-            let means = &self.means[self.first_leaf[tree] * n_arms..][..shape.n_leaves() * n_arms];
-            for (sums, &leaf) in sums.chunks_exact_mut(n_arms).zip(&at) {
-                let of_leaf = &means[leaf as usize * n_arms..][..n_arms];
-                sums.iter_mut().zip(of_leaf).for_each(|(sum, mean)| *sum += mean);
+            _ => {
+                let mut leaves = vec![0; rows.len()];
+                for (tree, shape) in self.trees.iter().enumerate() {
+                    match (walkers, &codes) {
+                        (Some(walkers), Some(codes)) => walkers.leaves(tree, codes, &mut leaves),
+                        _ => {
+                            let leaf = |row: u32| shape.leaf(|f| columns[f][row as usize]);
+                            leaves.iter_mut().zip(rows).for_each(|(out, &row)| *out = leaf(row));
+                        }
+                    }
+                    let rows = sums.chunks_exact_mut(self.n_arms).zip(&leaves);
+                    rows.for_each(|(sums, &leaf)| self.add(tree, leaf, sums));
+                }
             }
         }
         let n_trees = self.trees.len() as f64;
         sums.iter_mut().for_each(|sum| *sum /= n_trees);
         sums
+    }
+
+    /// Adds the means of a tree's leaf.
+    #[inline(always)]
+    fn add(&self, tree: usize, leaf: u32, sums: &mut [f64]) {
+        let means = &self.means[(self.first_leaf[tree] + leaf as usize) * self.n_arms..][..self.n_arms];
+        sums.iter_mut().zip(means).for_each(|(sum, mean)| *sum += mean);
     }
 }
