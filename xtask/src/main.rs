@@ -19,7 +19,7 @@ cargo xtask <command>
   codegen [--check]  write docs/reference from the binary, or fail when it is stale
   golden [--check]   write the golden predictions, or compare with them
   mutate [--only W]  plant mistakes one by one (those with W in their name or file); the tests must notice
-  bench NAME         measure against peers: boosting, metrics, forests, end-to-end (--rows N …)
+  bench NAME         measure against peers: boosting, metrics, forests, learners, end-to-end
   ci                 the whole gate, .ci/run
 ";
 

@@ -141,7 +141,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let train = synth(n, seed).map_err(|e| say(&e))?;
     let test = synth(n_test, seed + 1000).map_err(|e| say(&e))?;
     let names: Vec<String> = (0..12).map(|i| format!("f{i}")).collect();
+    let at = cpu_seconds(start);
     let x = BinnedFeatures::learn(&train.table, &names, Seed::new(1), 255).map_err(|e| say(&e))?;
+    let binning = cpu_seconds(start) - at;
     let row_ids: Vec<u64> = (0..n as u64).collect();
     let (y, t) = (numbers(&train.table, "visit")?, numbers(&train.table, "treatment")?);
     let mean = out_of_fold(&x, y, &row_ids)?;
@@ -197,7 +199,8 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let rows_per_second = |seconds: f64| n_test as f64 / seconds.max(0.01);
     println!(
         "{{\"rows\":{n},\"trees\":{},\"min_arm_rows\":{},\"min_leaf_rows\":{},\"threads\":{},\
-         \"growing_cpu_s\":{growing:.2},\"growing_wall_s\":{wall:.2},\"cpu_ms_per_tree\":{:.2},\
+         \"binning_cpu_s\":{binning:.2},\"growing_cpu_s\":{growing:.2},\"growing_wall_s\":{wall:.2},\
+         \"cpu_ms_per_tree\":{:.2},\
          \"nodes_per_tree\":{},\"predict_rows_per_s\":{:.0},\"predict_with_variance_rows_per_s\":{:.0},\
          {single}\"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
         forest.n_trees(),

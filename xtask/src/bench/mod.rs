@@ -6,13 +6,16 @@
 
 mod boosting;
 mod cells;
+mod contest;
 mod end_to_end;
 mod forests;
+mod learners;
 mod machine;
 mod options;
 mod peers;
 mod ranking;
 mod record;
+mod table;
 
 use anyhow::{Result, bail};
 
@@ -28,8 +31,9 @@ pub fn run(name: &str, words: &[&str]) -> Result<()> {
         "boosting" => boosting::run(&Options::parse(words, BOOSTING)?),
         "metrics" => ranking::run(&Options::parse(words, RANKING)?),
         "forests" => forests::run(&Options::parse(words, forests::KNOWN)?),
+        "learners" => learners::run(&Options::parse(words, learners::KNOWN)?),
         "end-to-end" => end_to_end::run(&Options::parse(words, end_to_end::KNOWN)?),
-        _ => bail!("there is no bench named '{name}'\nhint: boosting, metrics, forests or end-to-end"),
+        _ => bail!("there is no bench named '{name}'\nhint: boosting, metrics, forests, learners or end-to-end"),
     }
 }
 

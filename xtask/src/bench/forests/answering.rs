@@ -3,10 +3,11 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use super::ECONML;
 use super::elsewhere::{GRF_ROWS_PER_SECOND, GRF_SINGLE_MS, MARK};
-use super::table::{Goal, decimals, digits, judge, print, row, thousands};
-use super::{Bench, ECONML};
+use crate::bench::contest::{Contest, Job};
 use crate::bench::record::number;
+use crate::bench::table::{Goal, decimals, judge, print, row, thousands};
 
 const PART: &str = "answering";
 const ROWS: u64 = 100_000;
@@ -16,18 +17,19 @@ const TREES: u64 = 2000;
 const PEER_TREES: u64 = 200;
 
 /// Measures and prints.
-pub(super) fn run(bench: &mut Bench) -> Result<()> {
-    let settings = [("rows", ROWS), ("trees", TREES), ("min-arm-rows", 5), ("singles", 1000), ("threads", 1)];
-    let ours = bench.ours(PART, "forest_bench", &settings, 1)?;
+pub(super) fn run(bench: &mut Contest) -> Result<()> {
+    let settings = [("rows", ROWS), ("trees", TREES), ("min-arm-rows", 5), ("single-rows", 1000), ("threads", 1)];
+    let ours = bench.ours("forest_bench", job(&settings, 1))?;
     let settings = [("rows", ROWS), ("trees", PEER_TREES), ("leaf", 5), ("answers", 20_000), ("singles", 200)];
-    let theirs = bench.theirs(PART, &ECONML, &settings, 1)?;
+    let theirs = bench.theirs(&ECONML, job(&settings, 1))?;
     let scale = TREES as f64 / PEER_TREES as f64;
     let peer = theirs.get("peer").and_then(Value::as_str).unwrap_or("EconML");
     let header = ["library", "trees", "nodes per tree", "rows/s with intervals", "one row p50 ms", "one row p99 ms"];
     let trees = thousands(TREES as f64);
     let line = |who: &str, trees: &str, figures: &Value, speed: &str| {
         let nodes = thousands(number(figures, "nodes_per_tree"));
-        let [p50, p99] = ["single_p50_ms", "single_p99_ms"].map(|name| digits(figures, name, 2));
+        let [p50, p99] =
+            ["p50", "p99"].map(|name| decimals(number(figures, &format!("single_row_{name}_us")) / 1000.0));
         row([who, trees, &nodes, speed, &p50, &p99])
     };
     let their_speed = number(&theirs, "interval_rows_per_s");
@@ -59,10 +61,14 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
         },
         Goal {
             what: "one row with its interval, p99 in ms".into(),
-            found: number(&ours, "single_p99_ms"),
+            found: number(&ours, "single_row_p99_us") / 1000.0,
             wanted: 1.0,
             at_least: false,
         },
     ]);
     Ok(())
+}
+
+fn job<'a>(settings: &'a [(&'a str, u64)], repeats: u64) -> Job<'a> {
+    Job { part: PART, word: None, settings, repeats, figure: "growing_cpu_s" }
 }

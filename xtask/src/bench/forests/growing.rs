@@ -4,10 +4,13 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use super::ECONML;
 use super::elsewhere::{GRF, MARK};
-use super::table::{Goal, JOB_TREES, decimals, difference, digits, job_seconds, judge, print, row, thousands};
-use super::{Bench, ECONML};
+use crate::bench::contest::{Contest, Job};
 use crate::bench::record::number;
+use crate::bench::table::{
+    Goal, JOB_TREES, decimals, difference, digits, job_cpu, job_seconds, judge, print, row, thousands,
+};
 
 const PART: &str = "growing";
 
@@ -33,7 +36,7 @@ const SIZES: [Size; 2] = [
 const LEAVES: [u64; 2] = [5, 100];
 
 /// Measures and prints.
-pub(super) fn run(bench: &mut Bench) -> Result<()> {
+pub(super) fn run(bench: &mut Contest) -> Result<()> {
     let (mut rows, mut goals) = (vec![header()], Vec::new());
     for size in &SIZES {
         for leaf in LEAVES {
@@ -81,7 +84,7 @@ fn line(label: &str, who: &str, figures: &Value) -> Vec<String> {
 }
 
 fn of_econml(
-    bench: &mut Bench,
+    bench: &mut Contest,
     size: &Size,
     leaf: u64,
     rows: &mut Vec<Vec<String>>,
@@ -91,20 +94,19 @@ fn of_econml(
         let leaf = [("min-leaf-rows", leaf), ("min-arm-rows", 1)];
         [[("rows", size.rows), ("trees", trees)], leaf, [("sample-percent", SAMPLE_PERCENT), ("threads", 1)]].concat()
     };
-    let whole = bench.ours(PART, "forest_bench", &settings(size.ours), size.repeats)?;
-    let equal = bench.ours(PART, "forest_bench", &settings(size.theirs), size.repeats)?;
+    let whole = bench.ours("forest_bench", job(&settings(size.ours), size.repeats))?;
+    let equal = bench.ours("forest_bench", job(&settings(size.theirs), size.repeats))?;
     let theirs = [("rows", size.rows), ("trees", size.theirs), ("leaf", leaf)];
-    let theirs = bench.theirs(PART, &ECONML, &theirs, size.repeats)?;
+    let theirs = bench.theirs(&ECONML, job(&theirs, size.repeats))?;
     let label = format!("{}, leaf {leaf}", thousands(size.rows as f64));
     let peer = theirs.get("peer").and_then(Value::as_str).unwrap_or("EconML");
     rows.push(line(&label, "ImpactIQ", &whole));
     rows.push(line(&label, "ImpactIQ, as few trees", &equal));
     rows.push(line(&label, peer, &theirs));
     let nodes = difference(number(&equal, "nodes_per_tree"), number(&theirs, "nodes_per_tree"));
-    let found = number(&theirs, "cpu_ms_per_tree") / number(&whole, "cpu_ms_per_tree");
     goals.push(Goal {
-        what: format!("{label}: {peer}'s CPU per tree over ours, ours with {nodes} nodes"),
-        found,
+        what: format!("{label}: {peer}'s CPU over ours, ours with {nodes} nodes"),
+        found: job_cpu(&theirs) / job_cpu(&whole),
         wanted: size.wanted,
         at_least: true,
     });
@@ -117,9 +119,15 @@ fn of_econml(
     Ok(())
 }
 
-fn of_grf(bench: &mut Bench, size: &Size, leaf: u64, rows: &mut Vec<Vec<String>>, goals: &mut Vec<Goal>) -> Result<()> {
+fn of_grf(
+    bench: &mut Contest,
+    size: &Size,
+    leaf: u64,
+    rows: &mut Vec<Vec<String>>,
+    goals: &mut Vec<Goal>,
+) -> Result<()> {
     let settings = [("rows", size.rows), ("trees", size.ours), ("min-arm-rows", leaf), ("threads", 1)];
-    let ours = bench.ours(PART, "forest_bench", &settings, size.repeats)?;
+    let ours = bench.ours("forest_bench", job(&settings, size.repeats))?;
     let label = format!("{}, leaf {leaf} per arm", thousands(size.rows as f64));
     rows.push(line(&label, "ImpactIQ", &ours));
     let Some(grf) = GRF.iter().find(|grf| grf.rows == size.rows && grf.leaf == leaf) else { return Ok(()) };
@@ -134,10 +142,14 @@ fn of_grf(bench: &mut Bench, size: &Size, leaf: u64, rows: &mut Vec<Vec<String>>
     rows.push(row([&label, &who, "20 – 500", &nodes, &range(1.0), &seconds, "–", "–"]));
     let nodes = difference(number(&ours, "nodes_per_tree"), grf.nodes_per_tree);
     goals.push(Goal {
-        what: format!("{label}: grf's least CPU per tree ({MARK}) over ours, ours with {nodes} nodes"),
-        found: least / number(&ours, "cpu_ms_per_tree"),
+        what: format!("{label}: grf's least CPU ({MARK}) over ours, ours with {nodes} nodes"),
+        found: least * JOB_TREES as f64 / 1000.0 / job_cpu(&ours),
         wanted: size.wanted_of_grf,
         at_least: true,
     });
     Ok(())
+}
+
+fn job<'a>(settings: &'a [(&'a str, u64)], repeats: u64) -> Job<'a> {
+    Job { part: PART, word: None, settings, repeats, figure: "growing_cpu_s" }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::Bench;
-use super::table::{Goal, decimals, judge, print, row, thousands};
+use crate::bench::contest::{Contest, Job};
 use crate::bench::record::number;
+use crate::bench::table::{Goal, decimals, judge, print, row, thousands};
 
 const PART: &str = "scale";
 const ROWS: [u64; 5] = [100_000, 300_000, 1_000_000, 3_000_000, 13_979_592];
@@ -14,7 +14,7 @@ const TREES: u64 = 10;
 const WANTED: f64 = 2.0;
 
 /// Measures up to `largest` rows and prints.
-pub(super) fn run(bench: &mut Bench, largest: u64) -> Result<()> {
+pub(super) fn run(bench: &mut Contest, largest: u64) -> Result<()> {
     let header = [
         "rows, rows of every arm per leaf",
         "nodes per tree",
@@ -28,7 +28,7 @@ pub(super) fn run(bench: &mut Bench, largest: u64) -> Result<()> {
         for n in ROWS.into_iter().filter(|&n| n <= largest) {
             let settings = [("rows", n), ("trees", TREES), ("min-arm-rows", leaf), ("threads", 1)];
             let repeats = if n <= 1_000_000 { 3 } else { 1 };
-            let figures = bench.ours(PART, "forest_bench", &settings, repeats)?;
+            let figures = bench.ours("forest_bench", job(&settings, repeats))?;
             let ms = number(&figures, "cpu_ms_per_tree");
             let per_row = ms * 1e6 / n as f64;
             let per_level = per_row / (n as f64).log2();
@@ -49,4 +49,8 @@ pub(super) fn run(bench: &mut Bench, largest: u64) -> Result<()> {
     print(&format!("Growing {TREES} trees, one thread"), &rows);
     judge(&goals);
     Ok(())
+}
+
+fn job<'a>(settings: &'a [(&'a str, u64)], repeats: u64) -> Job<'a> {
+    Job { part: PART, word: None, settings, repeats, figure: "growing_cpu_s" }
 }
