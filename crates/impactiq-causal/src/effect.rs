@@ -1,5 +1,6 @@
 //! Average effects per outcome and arm, over every kept row: difference in means, Lin's
-//! regression adjustment and AIPW, with relative lift and incremental outcomes.
+//! regression adjustment, AIPW, IPW and TMLE, with relative lift and incremental outcomes; on
+//! the treated, the controls and the overlap where that is another number.
 //!
 //! The formulas live in metrics; here stand the choices: which weights make a plain difference
 //! fair when probabilities differ by row, which covariates Lin adjusts for, which
@@ -9,7 +10,10 @@ use std::borrow::Cow;
 
 use impactiq_data::{Assignment, ColumnView, Dataset};
 use impactiq_metrics::Estimate;
-use impactiq_metrics::averages::{RelativeMethod, Sample, aipw_mean_scores, difference_in_means, lin, score_lift};
+use impactiq_metrics::averages::{
+    ArmNuisances, RelativeMethod, Sample, aipw_mean_scores, difference_in_means, lin, score_lift,
+};
+use impactiq_metrics::estimands::{Comparison, Estimand, aipw, ipw, tmle};
 use serde::{Deserialize, Serialize};
 
 use crate::linear::{Design, DesignColumn, MAX_INDICATORS, Source};
@@ -18,7 +22,7 @@ use crate::nuisance::{Nuisances, OutOfFold};
 /// Numbers that the indicator columns of all categories together may take in memory: 1 GiB.
 const MAX_INDICATOR_CELLS: usize = 1 << 27;
 
-/// The three estimators of one average effect.
+/// The estimators of one average effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimators {
     /// Mean outcome of the arm minus that of the control, rows weighted by the inverse of their
@@ -28,6 +32,29 @@ pub struct Estimators {
     pub lin: Estimate,
     /// Augmented inverse-probability weighting with cross-fitted nuisances.
     pub aipw: Estimate,
+    /// Normalised inverse-probability weighting (Hajek): no outcome model.
+    #[serde(default = "not_computed")]
+    pub ipw: Estimate,
+    /// Targeted learning on the same nuisances: never leaves the outcome's range.
+    #[serde(default = "not_computed")]
+    pub tmle: Estimate,
+}
+
+fn not_computed() -> Estimate {
+    Estimate::undefined("the report is older than this estimator")
+}
+
+/// The effect averaged over a group other than everybody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetAverages {
+    /// The group: `att` rows in the arm, `atc` rows in control, `overlap` where both are likely.
+    pub estimand: Estimand,
+    /// Doubly robust: the answer.
+    pub aipw: Estimate,
+    /// Normalised inverse-probability weighting.
+    pub ipw: Estimate,
+    /// Targeted learning.
+    pub tmle: Estimate,
 }
 
 /// The average effect of one arm on one outcome.
@@ -41,6 +68,10 @@ pub struct ContrastAverages {
     pub ate: Estimate,
     /// All estimators.
     pub estimators: Estimators,
+    /// Effects on the arm's rows, the control's and the overlap, where probabilities differ by
+    /// row; empty where they don't, and every group is a random part of all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub estimands: Vec<TargetAverages>,
     /// The effect as a share of the control mean (AIPW).
     pub relative_lift: Estimate,
     /// How the interval of `relative_lift` was made.
@@ -121,7 +152,7 @@ pub(crate) fn design_weights(data: &Dataset) -> Option<Cow<'_, [f64]>> {
 
 /// All average effects of a data set: per outcome, per arm but the control.
 pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> {
-    let shared = Shared { data, covariates: Covariates::of(data), design: design_weights(data) };
+    let shared = Shared { data, nuisances, covariates: Covariates::of(data), design: design_weights(data) };
     let mut all = Vec::with_capacity(data.outcomes.len() * data.treatment.arms.n_contrasts());
     for (outcome, means) in nuisances.means.iter().enumerate() {
         let control = mean_scores(data, outcome, 0, &means[0], &nuisances.propensity[0]);
@@ -136,6 +167,7 @@ pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> 
 /// What all contrasts of a data set have in common.
 struct Shared<'a> {
     data: &'a Dataset,
+    nuisances: &'a Nuisances,
     covariates: Covariates<'a>,
     design: Option<Cow<'a, [f64]>>,
 }
@@ -153,6 +185,19 @@ impl Shared<'_> {
             weights: self.design.as_deref(),
             clusters,
         };
+        let (means, propensity) = (&self.nuisances.means[outcome], &self.nuisances.propensity);
+        let values = [&means[arm], &means[0], &propensity[arm], &propensity[0]].map(OutOfFold::values);
+        let comparison = Comparison {
+            sample: Sample { weights, ..sample },
+            nuisances: ArmNuisances {
+                mean_treated: &values[0],
+                mean_control: &values[1],
+                p_treated: &values[2],
+                p_control: &values[3],
+            },
+        };
+        let alike = propensity[arm].constant().is_some() && propensity[0].constant().is_some();
+        let targets = if alike { &[][..] } else { &[Estimand::Att, Estimand::Atc, Estimand::Overlap] };
         let in_arm = (0..data.n_rows()).filter(|&row| usize::from(codes[row]) == arm);
         let n_treated = in_arm.map(|row| weights.map_or(1.0, |w| w[row])).sum();
         let lift = score_lift(treated, control, weights, clusters, n_treated);
@@ -164,7 +209,18 @@ impl Shared<'_> {
                 difference_in_means: difference_in_means(&sample),
                 lin: lin(&sample, &self.covariates.slices()),
                 aipw: lift.ate,
+                ipw: ipw(&comparison, Estimand::Ate),
+                tmle: tmle(&comparison, Estimand::Ate),
             },
+            estimands: targets
+                .iter()
+                .map(|&estimand| TargetAverages {
+                    estimand,
+                    aipw: aipw(&comparison, estimand),
+                    ipw: ipw(&comparison, estimand),
+                    tmle: tmle(&comparison, estimand),
+                })
+                .collect(),
             relative_lift: lift.relative,
             relative_lift_method: lift.relative_method,
             incremental: lift.incremental,

@@ -56,7 +56,7 @@ fn a_trial_gives_averages_a_model_and_the_agreed_json() {
             assert!(contrast[key][part].is_number(), "{key}.{part}");
         }
     }
-    for name in ["difference_in_means", "lin", "aipw"] {
+    for name in ["difference_in_means", "lin", "aipw", "ipw", "tmle"] {
         assert!(contrast["estimators"][name]["value"].is_number(), "{name}");
     }
     assert!(json["nuisance"]["outcomes"][0]["arms"][0]["value"].is_number());
@@ -143,6 +143,12 @@ fn confounding_is_removed_and_said_aloud() {
     let raw = &estimators.difference_in_means;
     assert!((raw.value().unwrap() - 1.0).abs() > 4.0 * raw.std_error().unwrap(), "{raw:?}");
     assert!(report.warnings.contains(&Warning::Observational));
+    // Chosen treatments: the effect on the treated is a question of its own.
+    let targets = serde_json::to_value(&report.contrasts[0].estimands).unwrap();
+    let names: Vec<&str> = targets.as_array().unwrap().iter().map(|t| t["estimand"].as_str().unwrap()).collect();
+    assert_eq!(names, ["att", "atc", "overlap"]);
+    assert!(targets[0]["aipw"]["std_error"].is_number() && targets[1]["tmle"]["n"].is_number());
+    assert!(targets[2]["tmle"]["reason"].is_string());
     assert_eq!(report.nuisance.propensity, "learned");
     let loss = &report.nuisance.propensity_losses[0].loss;
     assert!(loss.value < loss.constant);

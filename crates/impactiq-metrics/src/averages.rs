@@ -137,7 +137,7 @@ impl Sample<'_> {
         (0..self.arm.len()).filter(|&row| self.arm[row] == self.contrast).map(|row| self.weight(row)).sum()
     }
 
-    fn check(&self, covariates: &[&[f64]]) -> Result<(), String> {
+    pub(crate) fn check(&self, covariates: &[&[f64]]) -> Result<(), String> {
         let n = self.outcome.len();
         let same = self.arm.len() == n
             && self.weights.is_none_or(|w| w.len() == n)

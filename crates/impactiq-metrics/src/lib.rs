@@ -5,23 +5,27 @@
 //! the same bytes on any number of threads.
 
 // A file uses only files above it: error, estimate, tails, named, least_squares, robust,
-// lift, averages, arms, balance, experiment, radix, scored, slice, curve, area, sklift,
+// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, radix, scored, slice, curve, area, sklift,
 // causalml, rate, half_samples, calibration, policy_value, ranking, report.
 pub mod area;
 mod arms;
 pub mod averages;
 mod balance;
+pub mod binary_response;
 pub mod calibration;
 pub mod causalml;
 pub mod curve;
 pub mod error;
+pub mod estimands;
 pub mod estimate;
 pub mod experiment;
 pub mod half_samples;
 pub mod least_squares;
 mod lift;
 pub mod named;
+pub mod parametric;
 pub mod policy_value;
+pub mod pooled;
 mod radix;
 mod ranking;
 pub mod rate;

@@ -1,5 +1,7 @@
 //! Predictions that no row's own outcome had a hand in.
 
+use std::borrow::Cow;
+
 use impactiq_data::Assignment;
 
 /// One number per row from a model that did not see the row, or known by design.
@@ -62,6 +64,14 @@ impl OutOfFold {
         match self.values {
             Values::Same { value, .. } => Some(value),
             Values::PerRow(_) => None,
+        }
+    }
+
+    /// All values, n of them, borrowed where they are stored.
+    pub fn values(&self) -> Cow<'_, [f64]> {
+        match &self.values {
+            Values::Same { value, n } => Cow::Owned(vec![*value; *n]),
+            Values::PerRow(values) => Cow::Borrowed(values),
         }
     }
 

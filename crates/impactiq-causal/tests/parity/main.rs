@@ -5,4 +5,5 @@
 
 mod double_machine_learning;
 mod instruments;
+mod parametric;
 mod rows;
