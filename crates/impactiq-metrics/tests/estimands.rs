@@ -7,6 +7,8 @@ use impactiq_metrics::estimands::{Comparison, Estimand, aipw, cuped, ipw, tmle};
 
 const ALL: [Estimand; 4] = [Estimand::Ate, Estimand::Att, Estimand::Atc, Estimand::Overlap];
 
+type Method = fn(&Comparison<'_>, Estimand) -> Estimate;
+
 struct Draw {
     y: Vec<f64>,
     arm: Vec<u8>,
@@ -68,8 +70,7 @@ fn intervals_hold_the_target_groups_effect_whatever_the_outcome_model() {
     let draws = 400;
     for binary in [false, true] {
         for (estimand, name, method) in ALL.iter().flat_map(|&estimand| {
-            let methods: [(&str, fn(&Comparison<'_>, Estimand) -> Estimate); 3] =
-                [("ipw", ipw), ("aipw", aipw), ("tmle", tmle)];
+            let methods: [(&str, Method); 3] = [("ipw", ipw), ("aipw", aipw), ("tmle", tmle)];
             methods.map(move |(name, method)| (estimand, name, method))
         }) {
             if name == "tmle" && estimand == Estimand::Overlap {
@@ -131,7 +132,7 @@ fn swapping_the_arms_flips_signs_and_target_groups() {
         mean: [first.mean[1].clone(), first.mean[0].clone()],
         p: [first.p[1].clone(), first.p[0].clone()],
     };
-    for method in [ipw, aipw, tmle] as [fn(&Comparison<'_>, Estimand) -> Estimate; 3] {
+    for method in [ipw, aipw, tmle] as [Method; 3] {
         for (one, other) in [
             (Estimand::Ate, Estimand::Ate),
             (Estimand::Att, Estimand::Atc),
@@ -157,7 +158,7 @@ fn a_row_of_weight_two_is_two_rows() {
         mean: [twice(&one.mean[0]), twice(&one.mean[1])],
         p: [twice(&one.p[0]), twice(&one.p[1])],
     };
-    for method in [ipw, aipw, tmle] as [fn(&Comparison<'_>, Estimand) -> Estimate; 3] {
+    for method in [ipw, aipw, tmle] as [Method; 3] {
         for estimand in ALL {
             let mut data = compare(&one, &one.mean);
             data.sample.weights = Some(&weights);
