@@ -4,7 +4,7 @@
 //! that goes out is written atomically. Below this crate nobody sees Arrow or SQL.
 
 // A file uses only files above it: error, value, cast, session, features, json, read
-// (source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream), write,
+// (background, source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream), write,
 // artifact, datasets.
 pub mod artifact;
 pub mod cast;

@@ -53,6 +53,7 @@ impl IoError {
             },
             IoError::UnsupportedType { .. } => "leave the column out, or write it as a number or text".into(),
             IoError::DataChanged { .. } => "train again, or evaluate on a file of its own with -d".into(),
+            IoError::ReaderStopped { .. } => "this is a fault of the program: please report it with the file".into(),
             IoError::UnknownDataset { closest: Some(name), .. } => format!("did you mean '{name}'?"),
             IoError::UnknownDataset { available, .. } => format!("the data sets are: {}", shorten(available, 20)),
             IoError::Download { .. } => {

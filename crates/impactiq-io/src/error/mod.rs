@@ -418,6 +418,12 @@ pub enum IoError {
         /// Checksum expected.
         expected: String,
     },
+    /// A thread that reads ended before the data did.
+    #[error("internal error: {what} stopped before the end of the data")]
+    ReaderStopped {
+        /// The thread's work.
+        what: &'static str,
+    },
     /// The user or a time budget stopped the work.
     #[error("interrupted")]
     Interrupted,

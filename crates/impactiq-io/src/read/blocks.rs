@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use crate::error::{IoError, Place};
+use crate::read::background::{Background, Outlet};
 use crate::read::source::{Compression, DataFile};
 
 /// Bytes of text in a block, about.
@@ -222,22 +222,17 @@ fn scan_quoted(bytes: &[u8], delimiter: u8) -> (Option<usize>, Option<usize>) {
 
 /// Blocks of several files in order, cut by a thread of their own.
 pub(crate) struct Blocks {
-    receiver: Receiver<Result<Block, IoError>>,
+    cutter: Background<Block>,
     n_bytes: Arc<AtomicU64>,
 }
 
 impl Blocks {
     /// Starts cutting; at most `ahead` blocks wait to be taken.
     pub fn start(files: Vec<(DataFile, Records)>, ahead: usize) -> Self {
-        let (sender, receiver) = sync_channel(ahead.max(1));
         let n_bytes = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&n_bytes);
-        std::thread::spawn(move || {
-            if let Err(error) = cut(files, &sender, &counter) {
-                let _ = sender.send(Err(error));
-            }
-        });
-        Blocks { receiver, n_bytes }
+        let cutter = Background::start("the reader of text", ahead, move |outlet| cut(files, outlet, &counter));
+        Blocks { cutter, n_bytes }
     }
 
     /// Bytes read from disk so far.
@@ -248,14 +243,14 @@ impl Blocks {
 
 fn cut(
     files: Vec<(DataFile, Records)>,
-    sender: &SyncSender<Result<Block, IoError>>,
+    outlet: &Outlet<Block>,
     n_bytes: &Arc<AtomicU64>,
 ) -> Result<(), IoError> {
     for (index, (file, records)) in files.iter().enumerate() {
         let mut splitter = Splitter::open(file, index, *records, BLOCK_BYTES, n_bytes)?;
         while let Some(block) = splitter.next_block()? {
             // Nobody listens any more: the reader was dropped.
-            if sender.send(Ok(block)).is_err() {
+            if !outlet.put(block) {
                 return Ok(());
             }
         }
@@ -267,7 +262,7 @@ impl Iterator for Blocks {
     type Item = Result<Block, IoError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.receiver.recv().ok()
+        self.cutter.next()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading: files to tables, schemas and streams of batches, always in row order.
 
+pub(crate) mod background;
 pub(crate) mod source;
 
 pub(crate) mod blocks;

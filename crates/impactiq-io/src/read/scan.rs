@@ -5,7 +5,6 @@
 //! knows how many rows stand before.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -16,6 +15,7 @@ use crate::cast::{BadCell, Built, arrow_type, batch_of, build, cast_array, casta
 use crate::error::{IoError, Place, RowError};
 use crate::features::RowFeatures;
 use crate::json::{JsonCell, Slots, parse_row};
+use crate::read::background::Background;
 use crate::read::blocks::{Block, Blocks};
 use crate::read::csv;
 use crate::read::inspect::{FilePlan, utf8};
@@ -130,7 +130,7 @@ impl From<IoError> for Failure {
 pub(crate) enum Feed {
     Text(Blocks),
     Groups(std::vec::IntoIter<(usize, usize)>),
-    Decoded(Receiver<Result<Unit, IoError>>),
+    Decoded(Background<Unit>),
 }
 
 impl Iterator for Feed {
@@ -140,7 +140,7 @@ impl Iterator for Feed {
         match self {
             Feed::Text(blocks) => blocks.next().map(|block| block.map(Unit::Block)),
             Feed::Groups(groups) => groups.next().map(|(file, group)| Ok(Unit::Group { file, group })),
-            Feed::Decoded(receiver) => receiver.recv().ok(),
+            Feed::Decoded(decoder) => decoder.next(),
         }
     }
 }
@@ -167,29 +167,23 @@ impl Plan {
         if self.files[0].parquet.is_none() {
             return self.text_feed(ahead);
         }
-        let (sender, receiver) = sync_channel(ahead);
         let files = self.files.clone();
         let names = self.names();
-        std::thread::spawn(move || {
+        Feed::Decoded(Background::start("the decoder of Parquet", ahead, move |outlet| {
             for (file, plan) in files.iter().enumerate() {
                 let Some(parquet) = &plan.parquet else { continue };
                 let all = (0..parquet.n_groups()).collect();
                 let mut listening = true;
-                let decoded = parquet.decode(&plan.file, all, &names, |batch| {
-                    listening = sender.send(Ok(Unit::Decoded { file, batch })).is_ok();
+                parquet.decode(&plan.file, all, &names, |batch| {
+                    listening = outlet.put(Unit::Decoded { file, batch });
                     Ok(listening)
-                });
-                if let Err(error) = decoded {
-                    // Whether somebody hears it or not: this was the end.
-                    let _ = sender.send(Err(error));
-                    return;
-                }
+                })?;
                 if !listening {
-                    return;
+                    return Ok(());
                 }
             }
-        });
-        Feed::Decoded(receiver)
+            Ok(())
+        }))
     }
 
     /// Rows that a unit will give, where that is known and nothing is filtered out.
