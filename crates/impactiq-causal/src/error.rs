@@ -122,6 +122,22 @@ pub enum CausalError {
         /// A row whose fold differs from that of an earlier row of its cluster, counted from 1.
         row: u64,
     },
+    /// So few rows or clusters that a share of them is none or all.
+    #[error(
+        "split.holdout: {fraction} of {n_units} {units}{} rounds to {}",
+        if *.n_units == 1 { "" } else { "s" },
+        if *.all { "all of them" } else { "none" }
+    )]
+    RoundedHoldout {
+        /// The share that was asked for.
+        fraction: f64,
+        /// `cluster` or `row`.
+        units: &'static str,
+        /// How many there are.
+        n_units: usize,
+        /// True when nothing is left to learn from, false when nothing is held out.
+        all: bool,
+    },
     /// A part of the data is too small to learn from.
     #[error("{what} has {found} rows; at least {needed} are needed")]
     TooFewRows {
@@ -281,6 +297,14 @@ impl CausalError {
                 "a feature must be known before treatment: take the column out of its expression".into()
             }
             CausalError::SplitCluster { .. } => "give all rows of a cluster one fold, or leave out roles.fold".into(),
+            CausalError::RoundedHoldout { units: "cluster", n_units, .. } if *n_units > 1 => format!(
+                "hold out at least one cluster (split.holdout: {:.2}), divide clusters with split.by: row (evaluation then \
+                 sees rows like those it learned from), or set split.holdout: 0 and evaluate on other data",
+                (1.0 / *n_units as f64).max(0.01)
+            ),
+            CausalError::RoundedHoldout { .. } => {
+                "set split.holdout: 0 and evaluate on other data, or bring more rows".into()
+            }
             CausalError::TooFewRows { .. } => {
                 "bring more rows, drop the arm with `data.where`, or use fewer folds".into()
             }

@@ -110,6 +110,9 @@ impl BinColumns for BinnedFeatures {
     }
 }
 
+/// Rows that both parts of a stratum must have for a rare outcome to divide it.
+pub const MIN_STRATUM_ROWS: usize = 10;
+
 /// What kind of numbers an outcome is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,6 +134,14 @@ pub struct Outcome {
     pub kind: OutcomeKind,
     /// A value per row.
     pub values: Vec<f64>,
+}
+
+impl Outcome {
+    /// True for a binary outcome whose mean is below 5 % or above 95 %.
+    fn is_rare(&self) -> bool {
+        let mean = self.values.iter().sum::<f64>() / self.values.len().max(1) as f64;
+        self.kind == OutcomeKind::Binary && !(0.05..=0.95).contains(&mean)
+    }
 }
 
 /// How rows came to their arms.
@@ -303,20 +314,32 @@ impl Dataset {
         })
     }
 
-    /// Strata that folds and hold-outs balance: the arm, crossed with a rare binary
-    /// first outcome (mean below 5 % or above 95 %).
+    /// Strata that folds and hold-outs balance: the arm, crossed with every rare binary outcome
+    /// (mean below 5 % or above 95 %) in order, wherever both parts of a stratum then have
+    /// [`MIN_STRATUM_ROWS`] rows: a handful of rows is dealt out no better alone than with others.
     pub fn strata(&self) -> Vec<u32> {
-        let n_arms = self.treatment.arms.len() as u32;
-        let rare = self.outcomes.first().filter(|o| {
-            let mean = o.values.iter().sum::<f64>() / o.values.len().max(1) as f64;
-            o.kind == OutcomeKind::Binary && !(0.05..=0.95).contains(&mean)
-        });
-        (0..self.n_rows())
-            .map(|row| {
-                let arm = u32::from(self.treatment.codes[row]);
-                arm + rare.map_or(0, |o| n_arms * u32::from(o.values[row] > 0.5))
-            })
-            .collect()
+        let mut strata: Vec<u32> = self.treatment.codes.iter().map(|&code| u32::from(code)).collect();
+        let mut n_strata = self.treatment.arms.len();
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.is_rare()) {
+            let mut counts = vec![[0usize; 2]; n_strata];
+            for (&stratum, &value) in strata.iter().zip(&outcome.values) {
+                counts[stratum as usize][usize::from(value > 0.5)] += 1;
+            }
+            // Events of a stratum that is divided become a stratum of their own.
+            let mut of_events: Vec<Option<u32>> = vec![None; n_strata];
+            for (counts, events) in counts.iter().zip(&mut of_events) {
+                if counts.iter().all(|&n| n >= MIN_STRATUM_ROWS) {
+                    *events = Some(n_strata as u32);
+                    n_strata += 1;
+                }
+            }
+            for (stratum, &value) in strata.iter_mut().zip(&outcome.values) {
+                if let Some(events) = of_events[*stratum as usize].filter(|_| value > 0.5) {
+                    *stratum = events;
+                }
+            }
+        }
+        strata
     }
 }
 
@@ -531,6 +554,35 @@ mod tests {
         assert_eq!((part.features.codes(0), part.features.bins()), (&[3, 0][..], data.features.bins()));
         assert_eq!(part.raw.column("x").unwrap().numbers(), Some(&[3.0, 0.0][..]));
         assert_eq!(part.subset(&[1]), data.subset(&[0]));
+    }
+
+    #[test]
+    fn every_rare_outcome_is_balanced_where_its_cells_are_large_enough() {
+        let n = 20_000;
+        let column = |f: &dyn Fn(usize) -> bool| (0..n).map(|i| f64::from(u8::from(f(i)))).collect::<Vec<f64>>();
+        // Visits in 4 % of the rows, conversions in a quarter of the visits, and an event too rare
+        // to be divided by arm.
+        let (visit, buy) = (|i: usize| i % 25 == 0, |i: usize| i % 100 == 0);
+        let table = number_table(vec![
+            ("x".into(), (0..n).map(|i| i as f64).collect()),
+            ("t".into(), column(&|i| (i / 7) % 2 == 1)),
+            ("y".into(), column(&visit)),
+            ("z".into(), column(&buy)),
+            ("once".into(), column(&|i| i < 12)),
+        ])
+        .unwrap();
+        let outcomes = ["y", "z", "once"].map(String::from).to_vec();
+        let spec = RolesSpec { treatment: "t".into(), control: "0".into(), outcomes, ..RolesSpec::default() };
+        let roles = spec.resolve(table.names(), &[]).unwrap();
+        let data = DatasetBuilder::new(&roles, (0..n as u64).collect(), Seed::new(1)).build(table).unwrap();
+        let strata = data.strata();
+        assert_eq!(strata.iter().max(), Some(&5), "two arms, visits, conversions");
+        let split = crate::folds::Split { row_ids: &data.row_ids, strata: Some(&strata), clusters: None };
+        let held = crate::folds::holdout(split, 0.3, Seed::new(3)).unwrap();
+        for (outcome, n_events) in [(0, 800.0), (1, 200.0)] {
+            let n_held = (0..n).filter(|&i| held[i] && data.outcomes[outcome].values[i] > 0.5).count() as f64;
+            assert!((n_held - 0.3 * n_events).abs() <= 2.0, "outcome {outcome}: {n_held} of {n_events}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use impactiq_data::table::Table;
 use impactiq_data::treatment::{Arms, Treatment};
-use impactiq_data::{Assignment, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
+use impactiq_data::{Assignment, DataError, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
 
 use super::identifiers::reads;
 use super::sections::{AssignmentKind, Config, SplitBy};
@@ -28,6 +28,9 @@ impl Config {
     pub fn check(&self, columns: &[String]) -> Result<CheckedConfig, CausalError> {
         self.check_settings()?;
         self.check_derived()?;
+        if let Some(name) = self.data.types.keys().find(|name| !columns.contains(name)) {
+            return Err(DataError::missing_column(name, columns).into());
+        }
         let probability = match &self.assignment.probability {
             Some(Probability::Column(name)) => Some(name.as_str()),
             _ => None,
@@ -230,8 +233,23 @@ impl CheckedConfig {
             strata: Some(&strata),
             clusters: data.clusters.as_deref().filter(|_| by_cluster),
         };
-        Ok(impactiq_data::folds::holdout(split, self.config.split.holdout, self.seed())?)
+        let fraction = self.config.split.holdout;
+        let held_out = impactiq_data::folds::holdout(split, fraction, self.seed())?;
+        let n_held = held_out.iter().filter(|&&held| held).count();
+        if fraction > 0.0 && (n_held == 0 || n_held == held_out.len()) {
+            let n_units = split.clusters.map_or(held_out.len(), distinct);
+            let units = if split.clusters.is_some() { "cluster" } else { "row" };
+            return Err(CausalError::RoundedHoldout { fraction, units, n_units, all: n_held > 0 });
+        }
+        Ok(held_out)
     }
+}
+
+fn distinct(clusters: &[u32]) -> usize {
+    let mut distinct = clusters.to_vec();
+    distinct.sort_unstable();
+    distinct.dedup();
+    distinct.len()
 }
 
 /// Probabilities by arm code.
@@ -312,6 +330,37 @@ mod tests {
             dataset("assignment: {probability: {c: 0.5, a: 0.5, b: 0.5}}").unwrap_err(),
             CausalError::Data(_)
         ));
+    }
+
+    #[test]
+    fn a_holdout_that_rounds_to_nothing_or_to_everything_is_an_error() {
+        let mut table = table();
+        table.push("g", Column::Number((0..90).map(|i| f64::from(i / 45)).collect())).unwrap();
+        let check = |holdout: f64, by: &str| {
+            let text = format!(
+                "data: {{path: a.csv}}\nroles: {{treatment: t, control: c, outcome: y, cluster: g}}\n\
+                 split: {{holdout: {holdout}, by: {by}}}\n"
+            );
+            let config = Config::from_yaml(&text, "c.yaml", &[]).unwrap().check(table.names()).unwrap();
+            let data = config.dataset(table.clone(), (0..90).collect()).unwrap();
+            config.holdout(&data)
+        };
+        let error = check(0.2, "cluster").unwrap_err();
+        assert_eq!(error.to_string(), "split.holdout: 0.2 of 2 clusters rounds to none");
+        assert!(error.hint().unwrap().contains("split.holdout: 0.50"), "{:?}", error.hint());
+        let error = check(0.9, "cluster").unwrap_err();
+        assert_eq!(error.to_string(), "split.holdout: 0.9 of 2 clusters rounds to all of them");
+        assert!(check(0.5, "cluster").is_ok() && check(0.2, "row").is_ok() && check(0.0, "cluster").is_ok());
+    }
+
+    #[test]
+    fn types_are_given_by_name() {
+        let text = "data: {path: a.csv, types: {x: text, t: number}}\nroles: {treatment: t, control: c, outcome: y}\n";
+        let config = Config::from_yaml(text, "c.yaml", &[]).unwrap();
+        assert!(config.check(table().names()).is_ok());
+        let slip = config.with("data.types.xx", "text").unwrap().check(table().names()).unwrap_err();
+        assert_eq!(slip.hint().unwrap(), "did you mean 'x'?");
+        assert!(config.with("data.types.x", "zip").is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod yaml;
 
 pub use check::CheckedConfig;
 pub use sections::{
-    AssignmentConfig, AssignmentKind, Config, DataConfig, EvaluateConfig, RolesConfig, ScoreKind, SplitBy, SplitConfig,
+    AssignmentConfig, AssignmentKind, ColumnType, Config, DataConfig, EvaluateConfig, RolesConfig, ScoreKind, SplitBy,
+    SplitConfig,
 };
 pub use values::{DerivedFeatures, Names, Probability, Scalar};

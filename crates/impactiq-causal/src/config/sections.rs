@@ -1,6 +1,8 @@
 //! The sections of the config, as contracts between a user and every command. Defaults stand
 //! beside each key; the JSON Schema is made from these structs.
 
+use std::collections::BTreeMap;
+
 use impactiq_data::roles::RolesSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,19 @@ pub struct DataConfig {
     /// CSV delimiter, one character; left out: found from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<String>,
+    /// {column: text | number} where a type must not be guessed: `zip: text` keeps `007`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, ColumnType>,
+}
+
+/// A type that is given to a column instead of being guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// Categories, by their text as it is written.
+    Text,
+    /// Numbers; a value that is none is an error.
+    Number,
 }
 
 /// Which column plays which part.
