@@ -388,6 +388,21 @@ pub fn to_table(batch: &RecordBatch, names: &[String]) -> Result<Table, IoError>
     Ok(table)
 }
 
+/// Whole numbers up to here are `f64`s without loss, so different ones stay different.
+const EXACT: u64 = 1 << 53;
+
+/// A column whose values only tell things apart: as [`column_of`], but whole numbers that would
+/// be rounded become categories by their decimal text.
+pub(crate) fn key_column_of(array: &ArrayRef) -> Column {
+    if let Some(numbers) = array.as_primitive_opt::<Int64Type>()
+        && numbers.iter().flatten().any(|value| value.unsigned_abs() > EXACT)
+    {
+        let texts: StringArray = numbers.iter().map(|value| value.map(|value| value.to_string())).collect();
+        return categories(&texts);
+    }
+    column_of(array)
+}
+
 /// A column of one of the types of [`arrow_type`] as numbers or categories.
 pub(crate) fn column_of(array: &ArrayRef) -> Column {
     fn numbers<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, number: impl Fn(T::Native) -> f64) -> Column {

@@ -214,6 +214,8 @@ impl Kinds {
     pub(crate) const TIMESTAMP: Kinds = Kinds(16);
     pub(crate) const TEXT: Kinds = Kinds(32);
     pub(crate) const NESTED: Kinds = Kinds(64);
+    /// Whole numbers beyond 64 bits: floats, unless they are names of things.
+    pub(crate) const LARGE: Kinds = Kinds(128);
 
     pub(crate) fn add(&mut self, other: Kinds) {
         self.0 |= other.0;
@@ -226,6 +228,11 @@ impl Kinds {
     /// True when no value told anything.
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// True for whole numbers some of which are too large for 64 bits.
+    pub(crate) fn is_beyond_integers(self) -> bool {
+        self.contains(Kinds::LARGE) && self.0 & !(Kinds::INTEGER.0 | Kinds::LARGE.0) == 0
     }
 
     /// The narrowest type that holds everything seen: integers widen to floats, dates to
@@ -241,7 +248,7 @@ impl Kinds {
             RawType::Boolean
         } else if within(Kinds::INTEGER.0) {
             RawType::Integer
-        } else if within(Kinds::INTEGER.0 | Kinds::FLOAT.0) {
+        } else if within(Kinds::INTEGER.0 | Kinds::FLOAT.0 | Kinds::LARGE.0) {
             RawType::Float64
         } else if within(Kinds::DATE.0) {
             RawType::Date
@@ -265,7 +272,8 @@ impl<'a> Cell<'a> {
             },
             Cell::Boolean(_) => Kinds::BOOLEAN,
             Cell::Integer(_) => Kinds::INTEGER,
-            Cell::Large(_) | Cell::Float32(_) | Cell::Float64(_) => Kinds::FLOAT,
+            Cell::Large(_) => Kinds::LARGE,
+            Cell::Float32(_) | Cell::Float64(_) => Kinds::FLOAT,
             Cell::Date(_) => Kinds::DATE,
             Cell::Timestamp(_) => Kinds::TIMESTAMP,
             Cell::Nested => Kinds::NESTED,
@@ -290,7 +298,7 @@ impl<'a> Cell<'a> {
                 let allowed = match guessed {
                     RawType::Boolean => Kinds::BOOLEAN.0,
                     RawType::Integer => Kinds::INTEGER.0,
-                    RawType::Float32 | RawType::Float64 => Kinds::INTEGER.0 | Kinds::FLOAT.0,
+                    RawType::Float32 | RawType::Float64 => Kinds::INTEGER.0 | Kinds::FLOAT.0 | Kinds::LARGE.0,
                     RawType::Date => Kinds::DATE.0,
                     RawType::Timestamp => Kinds::DATE.0 | Kinds::TIMESTAMP.0,
                     RawType::Text => !Kinds::NESTED.0,
@@ -442,11 +450,19 @@ fn text_as<T>(text: &str, parse: impl Fn(&str) -> Option<T>, misfit: Misfit) -> 
     }
 }
 
+/// Digits with or without a sign: called when they did not fit 64 bits.
+fn is_large(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn text_kind(text: &str) -> Kinds {
     if text.is_empty() || is_missing_word(text) {
         Kinds::default()
     } else if integer(text).is_some() {
         Kinds::INTEGER
+    } else if is_large(text) {
+        Kinds::LARGE
     } else if number(text).is_some() {
         Kinds::FLOAT
     } else if boolean(text).is_some() {

@@ -1,11 +1,12 @@
 //! From a configuration file to checked rows in memory: what `check`, `train` and
 //! `evaluate` start with.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use impactiq_causal::config::DataConfig;
+use impactiq_causal::config::{ColumnType, DataConfig};
 use impactiq_causal::{CausalError, CheckedConfig, Config};
-use impactiq_data::{DataError, Dataset, Watch};
+use impactiq_data::{DataError, Dataset, Field, RawType, Schema, Watch};
 use impactiq_io::{Derived, IoError, Loaded, Source, read, read_schema};
 
 use crate::args::Global;
@@ -61,7 +62,7 @@ pub fn config_failure(error: CausalError, path: &Path) -> Failure {
 /// # Errors
 /// A [`Failure`] for a delimiter that isn't one byte.
 pub fn source_of(config: &Config) -> Outcome<Source> {
-    let DataConfig { path, filter, delimiter } = &config.data;
+    let DataConfig { path, filter, delimiter, types } = &config.data;
     let delimiter = match delimiter.as_deref().map(str::as_bytes) {
         None => None,
         Some([byte]) => Some(*byte),
@@ -73,8 +74,24 @@ pub fn source_of(config: &Config) -> Outcome<Source> {
         filter: filter.clone(),
         delimiter,
         derived: derived.collect(),
-        ..Source::default()
+        types: given_types(types)?,
+        keys: config.roles.cluster.iter().cloned().collect(),
     })
+}
+
+/// Types that are given instead of being guessed.
+fn given_types(types: &BTreeMap<String, ColumnType>) -> Outcome<Option<Schema>> {
+    if types.is_empty() {
+        return Ok(None);
+    }
+    let field = |(name, given): (&String, &ColumnType)| Field {
+        name: name.clone(),
+        raw_type: match given {
+            ColumnType::Text => RawType::Text,
+            ColumnType::Number => RawType::Float64,
+        },
+    };
+    Ok(Some(Schema::new(types.iter().map(field).collect())?))
 }
 
 /// Reads the rows of a configuration and checks every role.

@@ -241,11 +241,7 @@ impl Blocks {
     }
 }
 
-fn cut(
-    files: Vec<(DataFile, Records)>,
-    outlet: &Outlet<Block>,
-    n_bytes: &Arc<AtomicU64>,
-) -> Result<(), IoError> {
+fn cut(files: Vec<(DataFile, Records)>, outlet: &Outlet<Block>, n_bytes: &Arc<AtomicU64>) -> Result<(), IoError> {
     for (index, (file, records)) in files.iter().enumerate() {
         let mut splitter = Splitter::open(file, index, *records, BLOCK_BYTES, n_bytes)?;
         while let Some(block) = splitter.next_block()? {

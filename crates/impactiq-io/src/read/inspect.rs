@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use impactiq_data::{DataError, Field, RawType, Schema};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -49,6 +50,8 @@ pub(crate) enum Known {
     Seen(Kinds),
     /// Told by the file or by the user.
     Typed(RawType),
+    /// Unsigned 64-bit numbers that may be too large for signed ones.
+    Unsigned,
     /// Neither number, text nor time.
     Unsupported(String),
 }
@@ -59,6 +62,8 @@ pub(crate) struct Inspected {
     pub files: Vec<FilePlan>,
     /// Columns in the order of the first file.
     pub columns: Vec<(String, Known)>,
+    /// Columns whose values only tell things apart.
+    keys: Vec<String>,
 }
 
 /// A column to read, with its type.
@@ -91,14 +96,11 @@ pub fn read_schema(source: &Source) -> Result<RawSchema, IoError> {
     let inspected = Inspected::of(source)?;
     let mut fields = Vec::new();
     let mut unsupported = Vec::new();
-    for (name, known) in &inspected.columns {
-        match known {
-            Known::Typed(raw_type) => fields.push(Field { name: name.clone(), raw_type: *raw_type }),
-            Known::Unsupported(found) => unsupported.push((name.clone(), found.clone())),
-            Known::Seen(kinds) => match kinds.raw_type() {
-                Some(raw_type) => fields.push(Field { name: name.clone(), raw_type }),
-                None => unsupported.push((name.clone(), "a list or an object".into())),
-            },
+    for (name, _) in &inspected.columns {
+        match inspected.needed(name) {
+            Ok(needed) => fields.push(needed.field),
+            Err(IoError::UnsupportedType { found, .. }) => unsupported.push((name.clone(), found)),
+            Err(error) => return Err(error),
         }
     }
     let n_rows = inspected.files.iter().map(|plan| Some(plan.parquet.as_ref()?.n_rows())).sum();
@@ -119,10 +121,11 @@ impl Inspected {
             Format::Ndjson => inspect_ndjson(files)?,
             Format::Parquet => inspect_parquet(files)?,
         };
+        inspected.keys.clone_from(&source.keys);
         if let Some(types) = &source.types {
             for (name, known) in &mut inspected.columns {
                 let told = types.fields().iter().find(|field| field.name == *name);
-                if let (Some(field), Known::Seen(_) | Known::Typed(_)) = (told, &known) {
+                if let (Some(field), Known::Seen(_) | Known::Typed(_) | Known::Unsigned) = (told, &known) {
                     *known = Known::Typed(field.raw_type);
                 }
             }
@@ -147,12 +150,20 @@ impl Inspected {
             path: self.files[0].file.path.clone(),
             found: found.to_owned(),
         };
+        let is_key = self.is_key(name);
         let (raw_type, guessed) = match known {
             Known::Typed(raw) => (*raw, false),
+            Known::Unsigned => (if is_key { RawType::Text } else { RawType::Float64 }, false),
+            Known::Seen(kinds) if is_key && kinds.is_beyond_integers() => (RawType::Text, true),
             Known::Unsupported(found) => return Err(unsupported(found)),
             Known::Seen(kinds) => (kinds.raw_type().ok_or_else(|| unsupported("a list or an object"))?, true),
         };
         Ok(Needed { field: Field { name: name.to_owned(), raw_type }, guessed })
+    }
+
+    /// True for a column whose values only tell things apart.
+    pub fn is_key(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key == name)
     }
 
     /// True when nothing was seen of some of these columns, so that any type would be a bet.
@@ -314,7 +325,7 @@ fn inspect_csv(files: Vec<DataFile>, delimiter: Option<u8>) -> Result<Inspected,
         add_kinds(&mut columns, &seen.kinds);
         plans.push(plan);
     }
-    Ok(Inspected { files: plans, columns })
+    Ok(Inspected { files: plans, columns, keys: Vec::new() })
 }
 
 fn add_kinds(columns: &mut [(String, Known)], seen: &[Kinds]) {
@@ -355,7 +366,7 @@ fn inspect_ndjson(files: Vec<DataFile>) -> Result<Inspected, IoError> {
         .into_iter()
         .map(|file| FilePlan { file, delimiter: b',', columns: names.clone(), parquet: None })
         .collect();
-    Ok(Inspected { files, columns })
+    Ok(Inspected { files, columns, keys: Vec::new() })
 }
 
 fn inspect_parquet(files: Vec<DataFile>) -> Result<Inspected, IoError> {
@@ -371,7 +382,9 @@ fn inspect_parquet(files: Vec<DataFile>) -> Result<Inspected, IoError> {
         }
         let plan = FilePlan { file, delimiter: b',', columns: names, parquet: Some(Arc::new(parquet)) };
         let types = plan.parquet.iter().flat_map(|parquet| parquet.schema().fields()).map(|field| {
+            let fits = || plan.parquet.iter().all(|parquet| parquet.fits_signed(field.name()));
             let known = match raw_type(field.data_type()) {
+                Some(RawType::Integer) if *field.data_type() == DataType::UInt64 && !fits() => Known::Unsigned,
                 Some(raw) => Known::Typed(raw),
                 None => Known::Unsupported(field.data_type().to_string()),
             };
@@ -388,7 +401,7 @@ fn inspect_parquet(files: Vec<DataFile>) -> Result<Inspected, IoError> {
         }
         plans.push(plan);
     }
-    Ok(Inspected { files: plans, columns })
+    Ok(Inspected { files: plans, columns, keys: Vec::new() })
 }
 
 /// Numbers of several widths become the widest; anything else must agree.
@@ -403,14 +416,21 @@ fn unify(
     if *before == known {
         return Ok(());
     }
-    let is_number =
-        |known: &Known| matches!(known, Known::Typed(RawType::Integer | RawType::Float32 | RawType::Float64));
+    let is_whole = |known: &Known| matches!(known, Known::Unsigned | Known::Typed(RawType::Integer));
+    if is_whole(before) && is_whole(&known) {
+        *before = Known::Unsigned;
+        return Ok(());
+    }
+    let is_number = |known: &Known| {
+        matches!(known, Known::Unsigned | Known::Typed(RawType::Integer | RawType::Float32 | RawType::Float64))
+    };
     if is_number(before) && is_number(&known) {
         *before = Known::Typed(RawType::Float64);
         return Ok(());
     }
     let told = |known: &Known| match known {
         Known::Typed(raw) => type_name(*raw).to_owned(),
+        Known::Unsigned => type_name(RawType::Float64).to_owned(),
         Known::Unsupported(found) => found.clone(),
         Known::Seen(_) => String::new(),
     };

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use impactiq_data::column::number_text;
 use impactiq_data::{Column, DataError, MISSING_LEVEL, Schema, Table, Watch};
 use rayon::prelude::*;
 
-use crate::cast::{column_of, float_at, infinite_rows};
+use crate::cast::{column_of, float_at, infinite_rows, key_column_of};
 use crate::error::IoError;
 use crate::features::{RowFeatures, compile_filter};
 use crate::read::blocks::take_window;
@@ -125,6 +126,8 @@ struct Layout {
     needed: Vec<String>,
     /// Columns asked for.
     columns: Vec<String>,
+    /// Of each of them: whether its values only tell things apart.
+    is_key: Vec<bool>,
     schema: Schema,
 }
 
@@ -162,7 +165,8 @@ impl Layout {
         }
         let schema = raw.project(&of_model)?;
         let plan = Plan { files: inspected.files.clone(), wanted, features, filter };
-        Ok(Layout { plan, needed, columns: columns.to_vec(), schema })
+        let is_key = columns.iter().map(|name| inspected.is_key(name)).collect();
+        Ok(Layout { plan, needed, columns: columns.to_vec(), is_key, schema })
     }
 
     fn load(&self, source: &Source, watch: &dyn Watch) -> Result<Loaded, Failure> {
@@ -253,7 +257,7 @@ struct Part {
 
 impl Part {
     fn add(&mut self, layout: &Layout, piece: &Piece) -> Result<(), IoError> {
-        for (name, into) in layout.columns.iter().zip(&mut self.columns) {
+        for ((name, &is_key), into) in layout.columns.iter().zip(&layout.is_key).zip(&mut self.columns) {
             let array =
                 piece.rows.column_by_name(name).ok_or_else(|| crate::cast::missing_column(name, &piece.rows))?;
             if let Some(&row) = infinite_rows(array).first() {
@@ -264,7 +268,7 @@ impl Part {
                     derived: layout.plan.features.fields().iter().any(|field| field.name == *name),
                 });
             }
-            into.append(column_of(array));
+            into.append(if is_key { key_column_of(array) } else { column_of(array) });
         }
         let base = self.n_rows as u32;
         match &piece.kept {
@@ -287,11 +291,21 @@ struct Growing {
 }
 
 impl Growing {
-    fn append(&mut self, part: Column) {
+    fn append(&mut self, mut part: Column) {
         let Some(column) = &mut self.column else {
             self.begin(part);
             return;
         };
+        // Large keys are categories from the first part on that holds one.
+        match (&*column, &part) {
+            (Column::Number(_), Column::Category { .. }) => {
+                let Some(Column::Number(before)) = self.column.take() else { return };
+                self.begin(named(&before));
+            }
+            (Column::Category { .. }, Column::Number(values)) => part = named(values),
+            _ => {}
+        }
+        let Some(column) = &mut self.column else { return };
         match (column, part) {
             (Column::Number(all), Column::Number(values)) => all.extend_from_slice(&values),
             (Column::Category { codes, levels }, Column::Category { codes: new_codes, levels: new_levels }) => {
@@ -315,8 +329,7 @@ impl Growing {
                     ),
                 );
             }
-            // Parts of one column have one type.
-            _ => unreachable!("a column changed its type between parts"),
+            _ => unreachable!("both were made categories above"),
         }
     }
 
@@ -344,6 +357,24 @@ impl Growing {
             None => Column::Number(Vec::new()),
         }
     }
+}
+
+/// Numbers as categories by their text.
+fn named(values: &[f64]) -> Column {
+    let mut levels: Vec<String> = Vec::new();
+    let mut index: HashMap<u64, u32> = HashMap::new();
+    let code = |value: &f64| {
+        if value.is_nan() {
+            return MISSING_LEVEL;
+        }
+        // Adding 0 makes one value of 0 and −0.
+        *index.entry((value + 0.0).to_bits()).or_insert_with(|| {
+            levels.push(number_text(*value));
+            levels.len() as u32 - 1
+        })
+    };
+    let codes = values.iter().map(code).collect();
+    Column::Category { codes, levels }
 }
 
 /// Row counts of a damaged file may be anything: room is made for a plausible number only.

@@ -11,6 +11,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
+use parquet::file::statistics::Statistics;
 
 use crate::error::IoError;
 use crate::read::source::DataFile;
@@ -46,6 +47,25 @@ impl ParquetFile {
 
     pub fn group_rows(&self, group: usize) -> u64 {
         u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    /// True when the file's statistics tell that a column of unsigned 64-bit numbers fits signed ones.
+    pub fn fits_signed(&self, column: &str) -> bool {
+        let metadata = self.metadata.metadata();
+        let leaves = metadata.file_metadata().schema_descr();
+        let Some(leaf) = (0..leaves.num_columns()).find(|&i| leaves.column(i).path().string() == column) else {
+            return false;
+        };
+        metadata.row_groups().iter().all(|group| match group.column(leaf).statistics() {
+            // Old files order these numbers as signed ones: when neither end has its sign bit set,
+            // all fit in either order.
+            Some(Statistics::Int64(numbers)) => {
+                let fits = |end: Option<&i64>| end.is_some_and(|&end| end >= 0);
+                let all_missing = numbers.null_count_opt() == u64::try_from(group.num_rows()).ok();
+                all_missing || (fits(numbers.min_opt()) && fits(numbers.max_opt()))
+            }
+            _ => false,
+        })
     }
 
     /// Decodes some columns of some row groups and hands each batch on; stops at an error.

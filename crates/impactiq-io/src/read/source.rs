@@ -29,6 +29,9 @@ pub struct Source {
     /// Types of some columns, where they must not be guessed: values that don't fit are
     /// then errors, and text stays text (identifiers such as `007`).
     pub types: Option<Schema>,
+    /// Columns whose values only tell things apart (clusters): whole numbers that `f64` cannot
+    /// hold exactly are read as text, so that two of them never become one.
+    pub keys: Vec<String>,
 }
 
 /// How a file is written.

@@ -60,6 +60,12 @@ impl Batches {
     /// Everything that can be wrong with paths, headers and SQL; [`DataError::MissingColumn`]
     /// where a column of the model is not there.
     pub fn open(source: &Source, model: &Schema, pass: &PassThrough) -> Result<Self, IoError> {
+        let mut source = source.clone();
+        // What is only passed through must come out as it went in.
+        if let PassThrough::Only(columns) = pass {
+            source.keys.extend(columns.iter().cloned());
+        }
+        let source = &source;
         let mut inspected = Inspected::of(source)?;
         inspected.discover(&model.names())?;
         if let Err(IoError::SqlColumn { column, .. }) = filter_of(source, &inspected, model) {

@@ -3,5 +3,6 @@
 mod errors;
 mod files;
 mod hostile;
+mod keys;
 mod rows;
 mod same_bits;

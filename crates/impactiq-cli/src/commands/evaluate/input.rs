@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use impactiq_causal::{CausalError, Config, evaluate, evaluate_scores};
-use impactiq_data::{ColumnView, DataError, Dataset};
+use impactiq_data::{ColumnView, DataError, Dataset, Schema};
 use impactiq_io::{IoError, Loaded, Source, fingerprint, read, read_schema};
 use impactiq_score::Manifest;
 
@@ -20,7 +20,7 @@ pub fn by_model(path: &Path, data: Option<&str>, context: Context<'_>) -> Outcom
     let mut source = source_of(&config)?;
     if let Some(data) = data {
         source.paths = vec![data.to_owned()];
-        source.types = Some(manifest.schema.clone());
+        source.types = Some(with_given(&manifest, source.types.take())?);
     }
     let same = is_training_data(&source, &manifest, data.is_none())?;
     let schema = read_schema(&source)?.schema;
@@ -52,6 +52,17 @@ pub fn by_model(path: &Path, data: Option<&str>, context: Context<'_>) -> Outcom
         n_trained_on,
         units: units(&run.dataset),
     })
+}
+
+/// The model's raw schema, and the types its configuration gives to other columns.
+fn with_given(manifest: &Manifest, given: Option<Schema>) -> Result<Schema, DataError> {
+    let mut fields = manifest.schema.fields().to_vec();
+    for field in given.iter().flat_map(Schema::fields) {
+        if !fields.iter().any(|known| known.name == field.name) {
+            fields.push(field.clone());
+        }
+    }
+    Schema::new(fields)
 }
 
 /// The model's configuration with overrides. Which rows were held out was decided when the
