@@ -56,9 +56,14 @@ fn unsigned_numbers_beyond_the_signed_range_are_numbers_or_exact_keys() {
     let folder = Folder::new();
     let values = vec![u64::MAX, u64::MAX - 1, 7];
     for name in ["u.csv", "u.ndjson", "u.parquet"] {
-        let source = folder.batch(name, &unsigned(values.clone()));
+        // Written NDJSON keeps such numbers as text, which every reader of JSON takes; others don't.
+        let source = match name {
+            "u.ndjson" => folder.file(name, values.iter().map(|v| format!("{{\"k\": {v}}}\n")).collect::<String>()),
+            _ => folder.batch(name, &unsigned(values.clone())),
+        };
         let loaded = read(&source, &["k".to_owned()], &Silent).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let numbers = loaded.table.column("k").unwrap().numbers().unwrap().to_vec();
+        let column = loaded.table.column("k").unwrap();
+        let numbers = column.numbers().unwrap_or_else(|| panic!("{name}: {column:?}")).to_vec();
         assert_eq!(numbers, [u64::MAX as f64, (u64::MAX - 1) as f64, 7.0], "{name}");
         assert_eq!(keys(&source, "k"), ["18446744073709551615", "18446744073709551614", "7"], "{name}");
     }
