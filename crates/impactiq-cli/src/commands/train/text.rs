@@ -4,6 +4,7 @@ use std::path::Path;
 
 use impactiq_causal::effect::ContrastAverages;
 use impactiq_causal::learners::ForestReport;
+use impactiq_metrics::estimands::Estimand;
 
 use super::TrainedModel;
 use crate::memory::peak_rss_bytes;
@@ -102,10 +103,13 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ("AIPW (the answer)", &estimators.aipw, unit),
         ("difference in means", &estimators.difference_in_means, unit),
         ("Lin regression", &estimators.lin, unit),
+        ("normalised IPW", &estimators.ipw, unit),
+        ("targeted learning", &estimators.tmle, unit),
         ("relative lift", &contrast.relative_lift, Unit::Percent),
         ("incremental outcomes", &contrast.incremental, Unit::Count),
     ];
-    for (name, estimate, unit) in rows {
+    let of_targets = contrast.estimands.iter().map(|of| (over(of.estimand), &of.aipw, unit));
+    for (name, estimate, unit) in rows.into_iter().chain(of_targets) {
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
@@ -115,6 +119,16 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ]);
     }
     table
+}
+
+/// Whose average an AIPW estimate is, where it is not everybody's.
+fn over(estimand: Estimand) -> &'static str {
+    match estimand {
+        Estimand::Ate => "AIPW, everybody",
+        Estimand::Att => "AIPW, the treated",
+        Estimand::Atc => "AIPW, the controls",
+        Estimand::Overlap => "AIPW, the overlap",
+    }
 }
 
 /// The leaf size of each forest, and what it left of the differences between people.
