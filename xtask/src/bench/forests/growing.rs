@@ -17,7 +17,8 @@ const PART: &str = "growing";
 /// EconML's forests draw 45 % of the rows per tree by default; ours do the same here.
 const SAMPLE_PERCENT: u64 = 45;
 
-/// How many trees each side grows at a number of rows, and the ratio that is asked for.
+/// How many trees each side grows at a number of rows, how often where they are few, and the
+/// ratio that is asked for.
 struct Size {
     rows: u64,
     ours: u64,
@@ -94,7 +95,7 @@ fn of_econml(
         let leaf = [("min-leaf-rows", leaf), ("min-arm-rows", 1)];
         [[("rows", size.rows), ("trees", trees)], leaf, [("sample-percent", SAMPLE_PERCENT), ("threads", 1)]].concat()
     };
-    let whole = bench.ours("forest_bench", job(&settings(size.ours), size.repeats))?;
+    let whole = bench.ours("forest_bench", job(&settings(size.ours), 1))?;
     let equal = bench.ours("forest_bench", job(&settings(size.theirs), size.repeats))?;
     let theirs = [("rows", size.rows), ("trees", size.theirs), ("leaf", leaf)];
     let theirs = bench.theirs(&ECONML, job(&theirs, size.repeats))?;
@@ -127,7 +128,7 @@ fn of_grf(
     goals: &mut Vec<Goal>,
 ) -> Result<()> {
     let settings = [("rows", size.rows), ("trees", size.ours), ("min-arm-rows", leaf), ("threads", 1)];
-    let ours = bench.ours("forest_bench", job(&settings, size.repeats))?;
+    let ours = bench.ours("forest_bench", job(&settings, 1))?;
     let label = format!("{}, leaf {leaf} per arm", thousands(size.rows as f64));
     rows.push(line(&label, "ImpactIQ", &ours));
     let Some(grf) = GRF.iter().find(|grf| grf.rows == size.rows && grf.leaf == leaf) else { return Ok(()) };
