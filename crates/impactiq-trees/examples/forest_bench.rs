@@ -192,9 +192,15 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let with_variance = cpu_seconds(start) - at;
     let single = single_rows(&forest, &test_x, arguments.get("--single-rows"));
     let truth = numbers(&test.truth, "tau")?;
-    let (rmse, correlation) = accuracy(&predicted.values[0], truth);
+    // A few trees of tiny leaves may know a row's effect in none; the average stands in.
+    let sums =
+        outcome.iter().zip(&contrast).fold((0.0, 0.0), |(along, square), (y, t)| (along + y * t, square + t * t));
+    let effects = &predicted.values[0];
+    let unanswered = effects.iter().filter(|effect| effect.is_nan()).count();
+    let known: Vec<f64> = effects.iter().map(|&e| if e.is_nan() { sums.0 / sums.1 } else { e }).collect();
+    let (rmse, correlation) = accuracy(&known, truth);
     let variances = predicted.variances.as_ref().map_or(&[][..], |v| &v[0]);
-    let covered = predicted.values[0].iter().zip(truth).zip(variances);
+    let covered = effects.iter().zip(truth).zip(variances);
     let covered = covered.filter(|((effect, truth), variance)| (*effect - *truth).abs() <= 1.96 * variance.sqrt());
     let rows_per_second = |seconds: f64| n_test as f64 / seconds.max(0.01);
     println!(
@@ -202,7 +208,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
          \"binning_cpu_s\":{binning:.2},\"growing_cpu_s\":{growing:.2},\"growing_wall_s\":{wall:.2},\
          \"cpu_ms_per_tree\":{:.2},\
          \"nodes_per_tree\":{},\"predict_rows_per_s\":{:.0},\"predict_with_variance_rows_per_s\":{:.0},\
-         {single}\"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
+         {single}\"unanswered_rows\":{unanswered},\"rmse\":{rmse:.5},\"correlation\":{correlation:.3},\"coverage\":{:.3}}}",
         forest.n_trees(),
         config.min_arm_rows,
         config.min_leaf_rows,
