@@ -171,6 +171,18 @@ pub enum CausalError {
         /// The outcome.
         column: String,
     },
+    /// Features of a linear final stage that others fix.
+    #[error(
+        "the linear effect of arm '{arm}' has no answer: {} {} constant or a combination of the other features",
+        shorten(.features, 10),
+        if .features.len() == 1 { "is" } else { "are" }
+    )]
+    Collinear {
+        /// The features (terms of the design) that the earlier ones fix.
+        features: Vec<String>,
+        /// The arm.
+        arm: String,
+    },
     /// Something has to differ between rows and doesn't.
     #[error("{what} does not vary")]
     NoVariation {
@@ -310,6 +322,9 @@ impl CausalError {
             }
             CausalError::NoOverlap { .. } => {
                 "restrict the rows with `data.where` to those that could have received either arm".into()
+            }
+            CausalError::Collinear { .. } => {
+                "name the effect modifiers in roles.features, without what the others fix; confounders go to roles.controls".into()
             }
             CausalError::NoVariation { .. } => {
                 "name a column that differs between rows of equal features, or drop the features that fix it".into()

@@ -109,7 +109,7 @@ impl CausalModel {
 
     /// Effects, means and intervals for every row. `binned` are the rows' codes under this
     /// model's bins (further columns, such as controls, may follow), `raw` the same rows' raw
-    /// columns: only linear base models look at them.
+    /// columns: only linear models look at them.
     ///
     /// # Errors
     /// [`CausalError::Mismatch`] when features or bins are not the model's,
@@ -145,6 +145,7 @@ impl CausalModel {
             return Err(CausalError::Mismatch { problem: "their features are not encoded by the model's bins".into() });
         }
         let linear = self.outcomes.iter().flat_map(|o| o.effect.models()).any(|m| matches!(m, BaseModel::Linear(_)));
+        let linear = linear || self.outcomes.iter().any(|o| matches!(o.effect, EffectModel::Linear(..)));
         if linear && raw.n_rows() != binned.n_rows() {
             let problem = format!("{} rows of codes, {} rows of raw columns", binned.n_rows(), raw.n_rows());
             return Err(CausalError::Mismatch { problem });

@@ -15,7 +15,7 @@ use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
-use crate::learners::{ForestReport, LearnerNuisances, LearnerTask, fit_effect};
+use crate::learners::{ForestReport, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
@@ -50,6 +50,9 @@ pub struct TrainReport {
     /// What was chosen for each causal forest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forests: Vec<ForestReport>,
+    /// Coefficients of linear final stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linear: Vec<LinearReport>,
     /// What to keep in mind.
     pub warnings: Vec<Warning>,
 }
@@ -112,7 +115,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         drop(nuisances);
         None
     };
-    let (model, forests) = learn(config, data, &rows, of_learner.as_deref(), watch)?;
+    let (model, forests, linear) = learn(config, data, &rows, of_learner.as_deref(), watch)?;
     let counts = data.treatment.counts();
     let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
     let report = TrainReport {
@@ -124,6 +127,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         warnings: health::warnings(data, &balance, &overlap),
         overlap,
         forests,
+        linear,
     };
     Ok(Trained { model, report })
 }
@@ -181,14 +185,14 @@ fn learn(
     rows: &[u32],
     nuisances: Option<&[LearnerNuisances]>,
     watch: &dyn Watch,
-) -> Result<(CausalModel, Vec<ForestReport>), CausalError> {
+) -> Result<(CausalModel, Vec<ForestReport>, Vec<LinearReport>), CausalError> {
     let features = data.features.names()[..data.n_modifiers].to_vec();
     let inputs = Inputs { binned: &data.features, raw: &data.raw, names: &features, arm: None };
     let ids = nuisance::sampling_ids(data);
     let seed = config.seed().stream(Stream::Learner);
     let total = data.outcomes.len() as u64;
     let mut outcomes = Vec::with_capacity(data.outcomes.len());
-    let mut forests = Vec::new();
+    let (mut forests, mut linear) = (Vec::new(), Vec::new());
     for (index, outcome) in data.outcomes.iter().enumerate() {
         watch.progress("learner", index as u64, total);
         let task = LearnerTask {
@@ -200,15 +204,17 @@ fn learn(
             target: &outcome.values,
             weights: data.weights.as_deref(),
             row_ids: &ids,
+            clusters: data.clusters.as_deref(),
             nuisances: nuisances.map(|of_outcomes| &of_outcomes[index]),
         };
         let fitted = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
         forests.extend(fitted.forests);
+        linear.extend(fitted.linear);
         outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect: fitted.effect });
     }
     watch.progress("learner", total, total);
     let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    Ok((CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes), forests))
+    Ok((CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes), forests, linear))
 }
 
 /// Experiment health without training: every gate with its value and limit. Only

@@ -6,6 +6,7 @@
 
 mod arrays;
 mod forests;
+mod linear;
 
 use impactiq_data::{Arms, FeatureBins, OutcomeKind};
 use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
@@ -19,6 +20,7 @@ use crate::linear::{Design, DesignColumn, LinearModel, Link};
 use crate::model::{CausalModel, OutcomeModel};
 use arrays::{Reader, Writer};
 use forests::ForestHeader;
+use linear::LinearHeader;
 
 /// The format written here; older ones keep loading.
 pub const FORMAT: u64 = 1;
@@ -51,6 +53,8 @@ struct OutcomeHeader {
     models: Vec<BaseHeader>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forest: Option<ForestHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    linear: Option<LinearHeader>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,7 +83,11 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             .collect(),
         forest: match &outcome.effect {
             EffectModel::CausalForest(model) => Some(forests::write(model, &format!("outcome{index}"), &mut writer)),
-            EffectModel::S(_) | EffectModel::T(_) | EffectModel::X(_) | EffectModel::Direct(_) => None,
+            _ => None,
+        },
+        linear: match &outcome.effect {
+            EffectModel::Linear(_, model) => Some(linear::write(model, &format!("outcome{index}"), &mut writer)),
+            _ => None,
         },
     });
     let header = Header {
@@ -226,7 +234,7 @@ fn read_effect(
     let expected = match learner {
         LearnerKind::S => 1,
         LearnerKind::T => shape.n_arms,
-        LearnerKind::CausalForest => 0,
+        LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => 0,
         LearnerKind::X => 3 * (shape.n_arms - 1),
         LearnerKind::R
         | LearnerKind::Dr
@@ -241,6 +249,14 @@ fn read_effect(
     if outcome.forest.is_some() != (learner == LearnerKind::CausalForest) {
         return Err(CausalError::corrupt(what(), "forests and the kind of learner do not go together"));
     }
+    let is_linear = matches!(learner, LearnerKind::LinearDml | LearnerKind::LinearDr);
+    if outcome.linear.is_some() != is_linear {
+        return Err(CausalError::corrupt(what(), "linear effects and the kind of learner do not go together"));
+    }
+    if let Some(header) = outcome.linear {
+        let sizes = (shape.names, shape.n_arms - 1);
+        return Ok(EffectModel::Linear(learner, linear::read(header, &format!("outcome{index}"), sizes, reader)?));
+    }
     if let Some(forest) = outcome.forest {
         let sizes = (shape.names.len(), shape.n_arms - 1);
         return Ok(EffectModel::CausalForest(forests::read(forest, &format!("outcome{index}"), sizes, reader)?));
@@ -253,7 +269,9 @@ fn read_effect(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(match learner {
         LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
-        LearnerKind::T | LearnerKind::CausalForest => EffectModel::T(TModel { models }),
+        LearnerKind::T | LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => {
+            EffectModel::T(TModel { models })
+        }
         LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),
         LearnerKind::R
         | LearnerKind::Dr

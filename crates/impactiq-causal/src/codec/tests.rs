@@ -39,6 +39,8 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: dr, n_trees: 5}",
         "{kind: nonparam_dml, base: least_squares}",
         "{kind: transformed_outcome, n_trees: 5}",
+        "{kind: linear_dml}",
+        "{kind: linear_dr, covariance: hc3}",
     ]
     .map(trained)
     .into_iter()
@@ -61,7 +63,11 @@ fn a_decoded_model_answers_with_the_same_bits() {
         assert_eq!(encode(&again).unwrap(), (description, bytes));
         for predictions in a {
             if predictions.mean.is_empty() {
-                let n_intervals = if model.learner() == LearnerKind::CausalForest { 2 } else { 0 };
+                let with_intervals = matches!(
+                    model.learner(),
+                    LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr
+                );
+                let n_intervals = if with_intervals { 2 } else { 0 };
                 assert_eq!((predictions.lower.len(), predictions.upper.len()), (n_intervals, n_intervals));
                 continue;
             }
@@ -146,6 +152,28 @@ fn forests_that_do_not_fit_their_model_are_refused() {
         if let Ok(model) = decode(&description, &changed) {
             model.predict(&model.encode(&table).unwrap(), &table).unwrap();
         }
+    }
+}
+
+#[test]
+fn linear_effects_that_do_not_fit_their_model_are_refused() {
+    let (model, _) = trained("{kind: linear_dr}");
+    let (description, bytes) = encode(&model).unwrap();
+    let change = |pointer: &str, value: Value| {
+        let mut changed = description.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        decode(&changed, &bytes).unwrap_err()
+    };
+    let part = "/outcomes/0/linear";
+    for (pointer, value) in [
+        (format!("{part}/freedom"), serde_json::json!([null])),
+        (format!("{part}/freedom"), serde_json::json!([null, 0.0])),
+        (format!("{part}/design"), serde_json::json!([])),
+        (format!("{part}/design/0/name"), "stranger".into()),
+        (part.into(), Value::Null),
+        ("/learner".into(), "t".into()),
+    ] {
+        assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
     }
 }
 

@@ -4,6 +4,7 @@ use impactiq_trees::{ForestConfig, TreesError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::covariance::CovarianceKind;
 use crate::base::BaseKind;
 use crate::base::settings::with_base_settings;
 use crate::error::CausalError;
@@ -31,6 +32,10 @@ pub enum LearnerKind {
     TransformedOutcome,
     /// Classification of whether outcome and arm agree; 0/1 outcomes.
     ClassTransformation,
+    /// Residual on residual, linear in the features, with row intervals.
+    LinearDml,
+    /// Doubly robust scores, linear in the features, with row intervals.
+    LinearDr,
 }
 
 impl LearnerKind {
@@ -46,6 +51,8 @@ impl LearnerKind {
             LearnerKind::NonparamDml => "nonparam_dml",
             LearnerKind::TransformedOutcome => "transformed_outcome",
             LearnerKind::ClassTransformation => "class_transformation",
+            LearnerKind::LinearDml => "linear_dml",
+            LearnerKind::LinearDr => "linear_dr",
         }
     }
 
@@ -56,7 +63,7 @@ impl LearnerKind {
 
     /// Whether the learner reads outcome means that know no arm.
     pub(crate) fn needs_pooled_means(self) -> bool {
-        self == LearnerKind::NonparamDml
+        matches!(self, LearnerKind::NonparamDml | LearnerKind::LinearDml)
     }
 }
 
@@ -66,10 +73,14 @@ with_base_settings! {
         /// s (one model, the arm among its features), t (one model per arm), causal_forest
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
         /// r, dr, nonparam_dml, transformed_outcome or class_transformation (regressions whose
-        /// answer is the effect; docs/methods has a page of each).
+        /// answer is the effect; docs/methods has a page of each), linear_dml or linear_dr (effects
+        /// linear in the features, with a table of coefficients and row intervals).
         pub kind: LearnerKind = LearnerKind::T,
-        /// What the models are made of; for all kinds but forests.
+        /// What the models are made of; for all kinds but forests and linear final stages.
         pub base: BaseKind = BaseKind::Boosted,
+        /// Linear final stages: how coefficients' errors are estimated; default hc1, cr1 with clusters.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub covariance: Option<CovarianceKind> = None,
         /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
         /// by the out-of-bag R-loss of small forests.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,9 @@ use super::config::{LearnerConfig, LearnerKind, check_forest};
 use crate::base::BaseKind;
 use crate::error::CausalError;
 
-use LearnerKind::{CausalForest, ClassTransformation, Dr, NonparamDml, R, S, T, TransformedOutcome, X};
+use LearnerKind::{
+    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, X,
+};
 
 /// Kinds made of base learners.
 const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation];
@@ -16,11 +18,20 @@ const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 /// Kinds that grow honest trees on moments.
 const OF_FOREST: &[LearnerKind] = &[CausalForest];
 
+/// Kinds whose effect is linear in the features.
+const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
+
+/// Kinds made of trees, of one sort or another.
+const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest];
+
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
 
-/// Every key but `kind`, `n_trees` and `max_depth`, which all kinds read.
-const KEYS: [Key; 17] = [
+/// Every key but `kind`.
+const KEYS: [Key; 20] = [
+    ("n_trees", |c| c.n_trees.is_some(), OF_TREES),
+    ("max_depth", |c| c.max_depth.is_some(), OF_TREES),
+    ("covariance", |c| c.covariance.is_some(), OF_LINEAR),
     ("base", |c| c.base != BaseKind::default(), OF_BASE),
     ("learning_rate", |c| c.learning_rate.is_some(), OF_BASE),
     ("n_leaves", |c| c.n_leaves.is_some(), OF_BASE),
@@ -72,6 +83,7 @@ fn check_keys(config: &LearnerConfig) -> Result<(), CausalError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::covariance::CovarianceKind;
     use super::*;
 
     #[test]
@@ -83,6 +95,13 @@ mod tests {
         let forest = LearnerConfig { kind: CausalForest, ..LearnerConfig::default() };
         assert_eq!(key(LearnerConfig { honest: Some(true), ..LearnerConfig::default() }), "learner.honest");
         assert_eq!(key(LearnerConfig { n_leaves: Some(3), ..forest.clone() }), "learner.n_leaves");
+        let linear = LearnerConfig { kind: LinearDml, ..LearnerConfig::default() };
+        assert_eq!(key(LearnerConfig { n_trees: Some(3), ..linear.clone() }), "learner.n_trees");
+        assert_eq!(
+            key(LearnerConfig { covariance: Some(CovarianceKind::Hc3), ..forest.clone() }),
+            "learner.covariance"
+        );
+        assert_eq!(check_keys(&LearnerConfig { covariance: Some(CovarianceKind::Hc3), ..linear }), Ok(()));
         assert_eq!(check_keys(&LearnerConfig { n_trees: Some(3), alpha: Some(0.1), ..forest }), Ok(()));
     }
 }

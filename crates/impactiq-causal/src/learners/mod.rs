@@ -6,7 +6,9 @@
 
 mod causal_forest;
 mod config;
+mod covariance;
 mod direct;
+mod final_stage;
 mod keys;
 mod pseudo;
 mod s;
@@ -18,7 +20,9 @@ use impactiq_data::{Arms, DataError, Seed, Watch};
 
 pub use causal_forest::{Candidate, ForestModel, ForestReport, MAX_JOINT};
 pub use config::{LearnerConfig, LearnerKind};
+pub use covariance::CovarianceKind;
 pub use direct::DirectModel;
+pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use s::SModel;
 pub use t::TModel;
 pub use task::{Effects, LearnerNuisances, LearnerTask};
@@ -42,6 +46,8 @@ pub enum EffectModel {
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
     /// class_transformation.
     Direct(DirectModel),
+    /// A linear final stage: linear_dml, linear_dr.
+    Linear(LearnerKind, LinearStage),
 }
 
 /// A learned effect, and what a forest's report says of it.
@@ -51,6 +57,8 @@ pub struct Fitted {
     pub effect: EffectModel,
     /// One entry per forest; empty for other learners.
     pub forests: Vec<ForestReport>,
+    /// One entry per contrast of a linear final stage; empty for other learners.
+    pub linear: Vec<LinearReport>,
 }
 
 /// Learns the effect of each arm on one outcome from the rows of a task.
@@ -74,7 +82,11 @@ pub fn fit_effect(
         LearnerKind::T => EffectModel::T(TModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
-            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests });
+            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() });
+        }
+        LearnerKind::LinearDml | LearnerKind::LinearDr => {
+            let (model, linear) = final_stage::fit(config, inputs, task, seed)?;
+            return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
         }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::R
@@ -83,7 +95,7 @@ pub fn fit_effect(
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
     };
-    Ok(Fitted { effect, forests: Vec::new() })
+    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
 }
 
 impl EffectModel {
@@ -95,6 +107,7 @@ impl EffectModel {
             EffectModel::CausalForest(_) => LearnerKind::CausalForest,
             EffectModel::X(_) => LearnerKind::X,
             EffectModel::Direct(model) => model.kind,
+            EffectModel::Linear(kind, _) => *kind,
         }
     }
 
@@ -110,6 +123,7 @@ impl EffectModel {
             EffectModel::CausalForest(model) => return Ok(model.effects(inputs, intervals)),
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
+            EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
         };
         let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect()).collect();
         Ok(Effects { cate, mean, ..Effects::default() })
@@ -117,12 +131,13 @@ impl EffectModel {
 
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
     /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
-    /// rows know the effect, as the arm's do, the share of the former), none of a forest.
+    /// rows know the effect, as the arm's do, the share of the former), none of a forest or a
+    /// linear final stage.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
             EffectModel::T(model) => model.models.iter().collect(),
-            EffectModel::CausalForest(_) => Vec::new(),
+            EffectModel::CausalForest(_) | EffectModel::Linear(..) => Vec::new(),
             EffectModel::X(model) => {
                 model.contrasts.iter().flat_map(|c| [&c.of_control, &c.of_arm, &c.share]).collect()
             }

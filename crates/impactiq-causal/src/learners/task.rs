@@ -26,6 +26,8 @@ pub struct LearnerTask<'a> {
     pub weights: Option<&'a [f64]>,
     /// What sampling keeps together: a row number, or a cluster.
     pub row_ids: &'a [u64],
+    /// The cluster of every row, for errors by cluster.
+    pub clusters: Option<&'a [u32]>,
     /// Nuisances of the outcome and the arms; for all kinds but s and t.
     pub nuisances: Option<&'a LearnerNuisances>,
 }

@@ -7,5 +7,5 @@
 pub mod design;
 mod solve;
 
-pub use design::{ARM, Design, DesignColumn, MAX_INDICATORS, Source};
+pub use design::{ARM, BoundDesign, Design, DesignColumn, MAX_INDICATORS, Source};
 pub use solve::{FitRows, LinearModel, Link, fit_least_squares, fit_logistic};

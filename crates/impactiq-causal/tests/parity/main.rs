@@ -5,5 +5,7 @@
 
 mod double_machine_learning;
 mod instruments;
+mod linear_stages;
 mod parametric;
+mod published;
 mod rows;

@@ -41,6 +41,12 @@ pub fn golden(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// A peer's input that stands in the repository.
+pub fn golden_frame(name: &str) -> Frame {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name);
+    Frame::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
 /// Named columns of numbers; what is no number is NaN.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -50,7 +56,10 @@ pub struct Frame {
 
 impl Frame {
     pub fn read(path: &str) -> Option<Self> {
-        let text = text(path)?;
+        Frame::parse(&text(path)?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let cells = |line: &str| -> Vec<String> { line.split(',').map(|c| c.trim_matches('"').to_owned()).collect() };
         let names = cells(lines.next()?);

@@ -1,0 +1,139 @@
+//! How linear final stages are learned: one least-squares fit per arm on numbers that no row's
+//! own outcome had a hand in, with a robust covariance.
+
+use impactiq_metrics::least_squares::{Penalty, Regression};
+
+use super::model::{LinearContrast, LinearStage};
+use super::report::{LinearReport, Terms};
+use crate::base::Inputs;
+use crate::error::CausalError;
+use crate::learners::config::{LearnerConfig, LearnerKind};
+use crate::learners::covariance::CovarianceKind;
+use crate::learners::pseudo::Pair;
+use crate::learners::task::LearnerTask;
+use crate::linear::{Design, MAX_INDICATORS, Source};
+use impactiq_data::Seed;
+
+/// Learns the linear effect of every arm.
+///
+/// # Errors
+/// [`CausalError::TooFewRows`] unless there are more rows than coefficients,
+/// [`CausalError::Collinear`] naming the features that are combinations of others,
+/// [`CausalError::BadSetting`] for a covariance by cluster without clusters.
+pub(in crate::learners) fn fit(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &LearnerTask<'_>,
+    seed: Seed,
+) -> Result<(LinearStage, Vec<LinearReport>), CausalError> {
+    let kind = match (config.covariance, task.clusters) {
+        (Some(kind), None) if kind.needs_clusters() => {
+            let allowed = "a covariance by cluster needs roles.cluster";
+            return Err(CausalError::setting("learner.covariance", kind.name(), allowed));
+        }
+        (Some(kind), _) => kind,
+        (None, None) => CovarianceKind::Hc1,
+        (None, Some(_)) => CovarianceKind::Cr1,
+    };
+    for arm in 0..task.arms.len() {
+        task.arm_rows(arm)?;
+    }
+    let source = Source::new(inputs.raw);
+    let design = Design::learn(&source, inputs.names, task.rows, task.weights, MAX_INDICATORS)?;
+    let terms = Terms::of(&design);
+    let (mut contrasts, mut reports) = (Vec::new(), Vec::new());
+    for arm in 1..task.arms.len() {
+        let stage = Stage { task, pair: Pair::new(task, arm)?, design: &design, source: &source, names: terms.names() };
+        let (contrast, n) = stage.fit(config.kind, kind)?;
+        reports.push(terms.report(task, arm, &contrast, (kind, n), seed.child(arm as u64)));
+        contrasts.push(contrast);
+    }
+    Ok((LinearStage { design, contrasts }, reports))
+}
+
+/// Rows, their targets, and what their numbers are multiplied by: the treatment's residual.
+type Residuals = (Vec<u32>, Vec<f64>, Option<Vec<f64>>);
+
+struct Stage<'a> {
+    task: &'a LearnerTask<'a>,
+    pair: Pair<'a>,
+    design: &'a Design,
+    source: &'a Source<'a>,
+    names: &'a [String],
+}
+
+impl Stage<'_> {
+    fn fit(&self, learner: LearnerKind, kind: CovarianceKind) -> Result<(LinearContrast, u64), CausalError> {
+        let (rows, target, slopes) = self.regression(learner)?;
+        let (n, k) = (rows.len(), self.design.width());
+        let label = &self.task.arms.labels()[self.pair.arm];
+        if n <= k {
+            let what = format!("the linear final stage of arm '{label}' with {k} coefficients");
+            return Err(CausalError::TooFewRows { what, found: n, needed: k + 1 });
+        }
+        let mut x = vec![0.0; k * n];
+        self.design.bind(self.source)?.fill(&rows, &mut x);
+        if let Some(slopes) = &slopes {
+            x.chunks_exact_mut(n).for_each(|column| column.iter_mut().zip(slopes).for_each(|(x, t)| *x *= t));
+        }
+        let columns: Vec<&[f64]> = x.chunks_exact(n).collect();
+        let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&row| values[row as usize]).collect() };
+        let weights = self.task.weights.map(pick);
+        let clusters: Option<Vec<u32>> =
+            self.task.clusters.map(|all| rows.iter().map(|&row| all[row as usize]).collect());
+        let regression = Regression {
+            columns: &columns,
+            outcome: &target,
+            weights: weights.as_deref(),
+            clusters: clusters.as_deref(),
+            intercept: false,
+        };
+        let model = regression.fit(Penalty::None)?;
+        if !model.dropped.is_empty() {
+            let features = model.dropped.iter().map(|&j| self.names[j].clone()).collect();
+            return Err(CausalError::Collinear { features, arm: label.clone() });
+        }
+        let covariance = regression.covariance(&model, kind.of_metrics())?;
+        let covariance: Vec<f64> = (1..=k).flat_map(|i| covariance[i][1..].to_vec()).collect();
+        let finite = model.coefficients.iter().chain(&covariance).all(|v| v.is_finite());
+        if !finite {
+            return Err(CausalError::NotFinite { what: format!("the linear final stage of arm '{label}'") });
+        }
+        let freedom = match &clusters {
+            Some(clusters) if kind.needs_clusters() => n_distinct(clusters) as f64 - 1.0,
+            _ => f64::INFINITY,
+        };
+        Ok((LinearContrast { coefficients: model.coefficients, covariance, freedom }, model.n_rows as u64))
+    }
+
+    /// Rows, target, and what every number of the design is multiplied by.
+    fn regression(&self, learner: LearnerKind) -> Result<Residuals, CausalError> {
+        let pair = &self.pair;
+        let label = &self.task.arms.labels()[pair.arm];
+        let made: Residuals = if learner == LearnerKind::LinearDr {
+            let rows = self.task.rows.to_vec();
+            let target = rows.iter().map(|&row| pair.score(row as usize)).collect();
+            (rows, target, None)
+        } else {
+            let Some(pooled) = pair.nuisances.pooled.get(pair.arm - 1) else {
+                return Err(CausalError::Mismatch { problem: "linear_dml without pooled means".into() });
+            };
+            let rows = pair.rows();
+            let (target, slopes) =
+                rows.iter().map(|&row| pair.residuals(row as usize, pooled.get(row as usize))).unzip();
+            (rows, target, Some(slopes))
+        };
+        let finite = |values: &[f64]| values.iter().all(|v| v.is_finite());
+        if finite(&made.1) && made.2.as_deref().is_none_or(finite) {
+            return Ok(made);
+        }
+        Err(CausalError::NotFinite { what: format!("residuals of '{}' for arm '{label}'", self.task.outcome) })
+    }
+}
+
+fn n_distinct(codes: &[u32]) -> usize {
+    let mut sorted = codes.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len()
+}
