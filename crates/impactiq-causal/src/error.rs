@@ -323,6 +323,20 @@ impl CausalError {
             CausalError::NoOverlap { .. } => {
                 "restrict the rows with `data.where` to those that could have received either arm".into()
             }
+            CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
+            CausalError::BinaryOnly { .. } => "choose transformed_outcome, r or dr, which take any outcome".into(),
+            CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
+            CausalError::Trees(inner) => return inner.hint(),
+            CausalError::Metrics(inner) => return inner.hint(),
+            CausalError::Corrupt { .. } => "train the model again, or copy its directory again".into(),
+            CausalError::FutureFormat { .. } => "use the version of impactiq that wrote it, or a later one".into(),
+            other => return other.hint_of_estimators(),
+        })
+    }
+
+    /// What to do about columns that an estimator cannot work with.
+    fn hint_of_estimators(&self) -> Option<String> {
+        Some(match self {
             CausalError::Collinear { .. } => {
                 "name the effect modifiers in roles.features, without what the others fix; confounders go to roles.controls".into()
             }
@@ -333,13 +347,6 @@ impl CausalError {
                 "every treatment needs an instrument of its own that the controls don't fix".into()
             }
             CausalError::MissingRole { role, .. } => format!("name it in the config: roles.{role}"),
-            CausalError::NotBinary { .. } => "choose boosted, least_squares or ridge".into(),
-            CausalError::BinaryOnly { .. } => "choose transformed_outcome, r or dr, which take any outcome".into(),
-            CausalError::UselessSetting { key, .. } => format!("remove {key} or choose another kind"),
-            CausalError::Trees(inner) => return inner.hint(),
-            CausalError::Metrics(inner) => return inner.hint(),
-            CausalError::Corrupt { .. } => "train the model again, or copy its directory again".into(),
-            CausalError::FutureFormat { .. } => "use the version of impactiq that wrote it, or a later one".into(),
             _ => return None,
         })
     }

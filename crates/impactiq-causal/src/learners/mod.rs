@@ -85,7 +85,7 @@ pub fn fit_effect(
             return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() });
         }
         LearnerKind::LinearDml | LearnerKind::LinearDr => {
-            let (model, linear) = final_stage::fit(config, inputs, task, seed)?;
+            let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
             return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
         }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),

@@ -14,41 +14,44 @@ use crate::learners::task::LearnerTask;
 use crate::linear::{Design, MAX_INDICATORS, Source};
 use impactiq_data::Seed;
 
-/// Learns the linear effect of every arm.
-///
-/// # Errors
-/// [`CausalError::TooFewRows`] unless there are more rows than coefficients,
-/// [`CausalError::Collinear`] naming the features that are combinations of others,
-/// [`CausalError::BadSetting`] for a covariance by cluster without clusters.
-pub(in crate::learners) fn fit(
-    config: &LearnerConfig,
-    inputs: &Inputs<'_>,
-    task: &LearnerTask<'_>,
-    seed: Seed,
-) -> Result<(LinearStage, Vec<LinearReport>), CausalError> {
-    let kind = match (config.covariance, task.clusters) {
-        (Some(kind), None) if kind.needs_clusters() => {
-            let allowed = "a covariance by cluster needs roles.cluster";
-            return Err(CausalError::setting("learner.covariance", kind.name(), allowed));
+impl LinearStage {
+    /// Learns the linear effect of every arm.
+    ///
+    /// # Errors
+    /// [`CausalError::TooFewRows`] unless there are more rows than coefficients,
+    /// [`CausalError::Collinear`] naming the features that are combinations of others,
+    /// [`CausalError::BadSetting`] for a covariance by cluster without clusters.
+    pub(in crate::learners) fn fit(
+        config: &LearnerConfig,
+        inputs: &Inputs<'_>,
+        task: &LearnerTask<'_>,
+        seed: Seed,
+    ) -> Result<(LinearStage, Vec<LinearReport>), CausalError> {
+        let kind = match (config.covariance, task.clusters) {
+            (Some(kind), None) if kind.needs_clusters() => {
+                let allowed = "a covariance by cluster needs roles.cluster";
+                return Err(CausalError::setting("learner.covariance", kind.name(), allowed));
+            }
+            (Some(kind), _) => kind,
+            (None, None) => CovarianceKind::Hc1,
+            (None, Some(_)) => CovarianceKind::Cr1,
+        };
+        for arm in 0..task.arms.len() {
+            task.arm_rows(arm)?;
         }
-        (Some(kind), _) => kind,
-        (None, None) => CovarianceKind::Hc1,
-        (None, Some(_)) => CovarianceKind::Cr1,
-    };
-    for arm in 0..task.arms.len() {
-        task.arm_rows(arm)?;
+        let source = Source::new(inputs.raw);
+        let design = Design::learn(&source, inputs.names, task.rows, task.weights, MAX_INDICATORS)?;
+        let terms = Terms::of(&design);
+        let (mut contrasts, mut reports) = (Vec::new(), Vec::new());
+        for arm in 1..task.arms.len() {
+            let stage =
+                Stage { task, pair: Pair::new(task, arm)?, design: &design, source: &source, names: terms.names() };
+            let (contrast, n) = stage.fit(config.kind, kind)?;
+            reports.push(terms.report(task, arm, &contrast, (kind, n), seed.child(arm as u64)));
+            contrasts.push(contrast);
+        }
+        Ok((LinearStage { design, contrasts }, reports))
     }
-    let source = Source::new(inputs.raw);
-    let design = Design::learn(&source, inputs.names, task.rows, task.weights, MAX_INDICATORS)?;
-    let terms = Terms::of(&design);
-    let (mut contrasts, mut reports) = (Vec::new(), Vec::new());
-    for arm in 1..task.arms.len() {
-        let stage = Stage { task, pair: Pair::new(task, arm)?, design: &design, source: &source, names: terms.names() };
-        let (contrast, n) = stage.fit(config.kind, kind)?;
-        reports.push(terms.report(task, arm, &contrast, (kind, n), seed.child(arm as u64)));
-        contrasts.push(contrast);
-    }
-    Ok((LinearStage { design, contrasts }, reports))
 }
 
 /// Rows, their targets, and what their numbers are multiplied by: the treatment's residual.

@@ -11,6 +11,5 @@ mod fit;
 mod model;
 mod report;
 
-pub(super) use fit::fit;
 pub use model::{LinearContrast, LinearStage};
 pub use report::{LinearReport, Term};
