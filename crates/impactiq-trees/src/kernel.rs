@@ -21,6 +21,14 @@ pub fn prefetch<T>(slice: &[T], index: usize) {
     let _ = (slice, index);
 }
 
+/// Asks for all cache lines of a slice early, see [`prefetch`]: of a tree about to be walked in
+/// an order that no hardware foresees.
+#[inline]
+pub fn prefetch_all<T>(slice: &[T]) {
+    let step = (64 / size_of::<T>().max(1)).max(1);
+    (0..slice.len()).step_by(step).for_each(|index| prefetch(slice, index));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +40,8 @@ mod tests {
             prefetch(&values, index);
         }
         prefetch::<u8>(&[], 0);
+        prefetch_all(&values);
+        prefetch_all::<[u8; 200]>(&[]);
         assert_eq!(values, [1, 2, 3]);
     }
 }

@@ -14,11 +14,12 @@ use rayon::prelude::*;
 
 use crate::forest::kind::{ForestKind, Solution, Solve, effects, instrument, mean};
 use crate::forest::model::Forest;
+use crate::kernel::prefetch_all;
 use crate::tree::walk::{CodeBlock, Walkers};
 
 /// Rows answered together: their codes and sums stay in the second-level cache while the trees
 /// pass by.
-const BLOCK_ROWS: usize = 1024;
+const BLOCK_ROWS: usize = 2048;
 
 /// Below this many rows each walks alone, through many trees at once.
 const ROWS_IN_STEP: usize = 8;
@@ -130,8 +131,6 @@ struct Sums<const M: usize> {
 #[derive(Clone, Copy)]
 struct Spread<const M: usize, const V: usize> {
     solution: Solution<M, V>,
-    /// Σ ρ over the trees of the current bag.
-    bag: [f64; V],
     /// Σ ρ² over trees.
     total: [f64; V],
     /// Σ over bags of (Σ ρ over the bag's trees)².
@@ -151,7 +150,6 @@ impl Ask<'_> {
         let unknown = Solution { values: [f64::NAN; V], influence: [[f64::NAN; M]; V] };
         let spread = |solution: &Option<Solution<M, V>>| Spread {
             solution: solution.unwrap_or(unknown),
-            bag: [0.0; V],
             total: [0.0; V],
             between: [0.0; V],
         };
@@ -194,18 +192,22 @@ impl Ask<'_> {
             let first = if keeps { next } else { 0 };
             next = first + asking.len() * trees.len();
             if !found {
+                trees.clone().for_each(|tree| prefetch_all(self.moments::<M>(tree)));
                 reached.leaves.resize(next, 0);
                 let codes = if keys.is_some() { &chosen } else { &codes };
                 self.leaves(trees.clone(), asking, codes.as_ref(), &mut reached.leaves[first..]);
             }
-            for (tree, leaves) in trees.zip(reached.leaves[first..next].chunks(asking.len().max(1))) {
-                let moments = self.moments::<M>(tree);
-                for (&i, &leaf) in asking.iter().zip(leaves) {
-                    let sums = &mut sums[i as usize];
-                    sums.moments.iter_mut().zip(&moments[leaf as usize]).for_each(|(sum, &m)| *sum += f64::from(m));
+            let bag = self.bag::<M>(trees, &reached.leaves[first..next], asking.len());
+            for (at, &i) in asking.iter().enumerate() {
+                let mut of_bag = [0.0; M];
+                for (moments, leaves) in &bag {
+                    let leaf = &moments[leaves[at] as usize];
+                    of_bag.iter_mut().zip(leaf).for_each(|(sum, &moment)| *sum += f64::from(moment));
                 }
+                let sums = &mut sums[i as usize];
+                sums.n_bags += 1;
+                sums.moments.iter_mut().zip(of_bag).for_each(|(sum, own)| *sum += own);
             }
-            asking.iter().for_each(|&i| sums[i as usize].n_bags += 1);
         }
     }
 
@@ -233,19 +235,35 @@ impl Ask<'_> {
         reached: &Reached,
         spreads: &mut [Spread<M, V>],
     ) {
-        let mut leaves = &reached.leaves[..];
+        let mut first = 0;
         for bag in 0..self.forest.n_bags() {
             let asking = reached.asking.get(bag).map_or(everybody, |asking| asking);
-            for tree in self.trees(bag) {
-                let (own, rest) = leaves.split_at(asking.len());
-                leaves = rest;
-                let moments = self.moments::<M>(tree);
-                for (&i, &leaf) in asking.iter().zip(own) {
-                    spreads[i as usize].add(&moments[leaf as usize]);
-                }
+            let trees = self.trees(bag);
+            let next = first + asking.len() * trees.len();
+            if asking.len() >= ROWS_IN_STEP && bag + 1 < self.forest.n_bags() {
+                self.trees(bag + 1).for_each(|tree| prefetch_all(self.moments::<M>(tree)));
             }
-            asking.iter().for_each(|&i| spreads[i as usize].close_bag());
+            let bag = self.bag::<M>(trees, &reached.leaves[first..next], asking.len());
+            first = next;
+            for (at, &i) in asking.iter().enumerate() {
+                let spread = &mut spreads[i as usize];
+                let mut of_bag = [0.0; V];
+                for (moments, leaves) in &bag {
+                    spread.add(&moments[leaves[at] as usize], &mut of_bag);
+                }
+                spread.between.iter_mut().zip(of_bag).for_each(|(sum, own)| *sum += own * own);
+            }
         }
+    }
+
+    /// The trees of a bag: their leaves' moments and the leaf every asking row has reached.
+    fn bag<'l, const M: usize>(
+        &self,
+        trees: Range<usize>,
+        leaves: &'l [u32],
+        n_asking: usize,
+    ) -> Vec<(&[[f32; M]], &'l [u32])> {
+        trees.zip(leaves.chunks(n_asking.max(1))).map(|(tree, leaves)| (self.moments::<M>(tree), leaves)).collect()
     }
 
     fn trees(&self, bag: usize) -> Range<usize> {
@@ -264,7 +282,10 @@ impl Ask<'_> {
     fn leaves(&self, trees: Range<usize>, asking: &[u32], codes: Option<&CodeBlock>, out: &mut [u32]) {
         for (tree, out) in trees.zip(out.chunks_mut(asking.len().max(1))) {
             match (self.walkers, codes) {
-                (Some(walkers), Some(codes)) => walkers.leaves(tree, codes, out),
+                (Some(walkers), Some(codes)) => {
+                    walkers.prefetch(tree + 1);
+                    walkers.leaves(tree, codes, out);
+                }
                 _ => {
                     for (out, &i) in out.iter_mut().zip(asking) {
                         let row = self.rows[i as usize] as usize;
@@ -277,25 +298,14 @@ impl Ask<'_> {
 }
 
 impl<const M: usize, const V: usize> Spread<M, V> {
-    /// Adds a tree's answer.
+    /// Adds a tree's answer here and to its bag's.
     #[inline(always)]
-    fn add(&mut self, moments: &[f32; M]) {
+    fn add(&mut self, moments: &[f32; M], of_bag: &mut [f64; V]) {
         for v in 0..V {
             let influence = &self.solution.influence[v];
-            let mut rho = 0.0;
-            for m in 0..M {
-                rho += influence[m] * f64::from(moments[m]);
-            }
-            self.bag[v] += rho;
+            let rho: f64 = influence.iter().zip(moments).map(|(part, &moment)| part * f64::from(moment)).sum();
+            of_bag[v] += rho;
             self.total[v] += rho * rho;
-        }
-    }
-
-    #[inline(always)]
-    fn close_bag(&mut self) {
-        for v in 0..V {
-            self.between[v] += self.bag[v] * self.bag[v];
-            self.bag[v] = 0.0;
         }
     }
 

@@ -99,13 +99,13 @@ enum Route {
 }
 
 impl Route {
-    fn new(tree: &Tree, n_rows: usize) -> Self {
+    fn new(tree: &Tree, (n_rows, n_features): (usize, usize)) -> Self {
         if n_rows < TABLE_ROWS {
             return Route::Plain;
         }
         match LeafTables::new(tree) {
             Some(tables) => Route::Tables(tables),
-            None => Walkers::new(std::slice::from_ref(tree)).map_or(Route::Plain, Route::Walker),
+            None => Walkers::new(std::slice::from_ref(tree), n_features).map_or(Route::Plain, Route::Walker),
         }
     }
 }
@@ -124,7 +124,7 @@ pub fn add_leaf_values(
 ) {
     assert_eq!(out.len(), rows.map_or(x.n_rows(), <[u32]>::len), "one output per row");
     let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
-    let routes: Vec<Route> = trees.iter().map(|tree| Route::new(tree, out.len())).collect();
+    let routes: Vec<Route> = trees.iter().map(|tree| Route::new(tree, (out.len(), columns.len()))).collect();
     let any_walker = routes.iter().any(|route| matches!(route, Route::Walker(_)));
     out.par_chunks_mut(BLOCK_ROWS).enumerate().for_each(|(i, out)| {
         let first = i * BLOCK_ROWS;
