@@ -1,7 +1,7 @@
 //! Times a causal forest on Criteo-shaped data and prints one line of JSON.
 //!
 //! `forest_bench [--rows N] [--test-rows N] [--trees N] [--min-arm-rows N] [--min-leaf-rows N]
-//! [--sample-percent N] [--threads N] [--seed N] [--single-rows N] [--export PREFIX]`
+//! [--sample-percent N] [--alpha-percent N] [--threads N] [--seed N] [--single-rows N] [--export PREFIX]`
 //!
 //! `--single-rows` also asks for that many rows one by one, effect and variance, and prints the median
 //! and the 99th percentile of their times.
@@ -34,6 +34,7 @@ impl Arguments {
             ("--min-arm-rows", 5),
             ("--min-leaf-rows", 1),
             ("--sample-percent", 50),
+            ("--alpha-percent", 5),
             ("--threads", 1),
             ("--seed", 1),
             ("--single-rows", 0),
@@ -174,6 +175,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         min_arm_rows: arguments.get("--min-arm-rows") as u32,
         min_leaf_rows: arguments.get("--min-leaf-rows") as u32,
         sample_fraction: arguments.get("--sample-percent") as f64 / 100.0,
+        alpha: arguments.get("--alpha-percent") as f64 / 100.0,
         ..ForestConfig::default()
     };
     let (at, wall) = (cpu_seconds(start), Instant::now());

@@ -185,33 +185,47 @@ impl Walkers {
         codes: impl Fn(usize) -> &'c [u8; P],
         out: &mut [u32],
     ) {
-        let step = |at: &mut [u32; LANES]| {
-            if self.set_of.is_empty() {
-                for (lane, at) in at.iter_mut().enumerate() {
-                    let step = self.steps[*at as usize];
-                    *at = step.child + u32::from(codes(lane)[usize::from(step.code) & (P - 1)] > step.limit);
-                }
-            } else {
-                for (lane, at) in at.iter_mut().enumerate() {
-                    *at = self.step_of_sets(*at as usize, codes(lane));
-                }
-            }
-        };
         for _ in 0..sure_steps {
-            step(&mut at);
+            self.step(&codes, &mut at);
         }
         loop {
-            let before = at;
-            for _ in 0..STRIDE {
-                step(&mut at);
+            for _ in 1..STRIDE {
+                self.step(&codes, &mut at);
             }
-            if at == before {
+            // Who does not move has arrived. Asked lane by lane: comparing whole arrays would wait
+            // for the stores of their parts.
+            if self.step(&codes, &mut at) == 0 {
                 break;
             }
         }
         for (out, at) in out.iter_mut().zip(at) {
             *out = self.steps[at as usize].number();
         }
+    }
+
+    /// One step of every lane; 0 when nobody has moved.
+    #[inline(always)]
+    fn step<'c, const P: usize, const LANES: usize>(
+        &self,
+        codes: &impl Fn(usize) -> &'c [u8; P],
+        at: &mut [u32; LANES],
+    ) -> u32 {
+        let mut moved = 0;
+        if self.set_of.is_empty() {
+            for (lane, at) in at.iter_mut().enumerate() {
+                let step = self.steps[*at as usize];
+                let next = step.child + u32::from(codes(lane)[usize::from(step.code) & (P - 1)] > step.limit);
+                moved |= next ^ *at;
+                *at = next;
+            }
+        } else {
+            for (lane, at) in at.iter_mut().enumerate() {
+                let next = self.step_of_sets(*at as usize, codes(lane));
+                moved |= next ^ *at;
+                *at = next;
+            }
+        }
+        moved
     }
 
     #[inline(always)]
