@@ -139,12 +139,13 @@ impl<C: Criterion> Grower<C> {
             queue.push(&leaves, leaves.len() - 1);
         }
         self.pool.extend(leaves.iter_mut().filter_map(|leaf| leaf.histogram.take()));
-        leaves.sort_by_key(|leaf| leaf.node);
-        let (tree, _) = builder.finish();
-        let leaves = leaves
+        let mut leaves: Vec<(u32, LeafRows<C::Stats>)> = leaves
             .into_iter()
-            .map(|leaf| LeafRows { split: leaf.split, estimate: leaf.estimate, stats: leaf.stats })
+            .map(|leaf| (leaf.node, LeafRows { split: leaf.split, estimate: leaf.estimate, stats: leaf.stats }))
             .collect();
+        leaves.sort_unstable_by_key(|(node, _)| *node);
+        let (tree, _) = builder.finish();
+        let leaves = leaves.into_iter().map(|(_, leaf)| leaf).collect();
         Grown { tree, leaves }
     }
 

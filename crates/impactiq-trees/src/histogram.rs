@@ -142,11 +142,15 @@ impl<R> Rows<'_, R> {
 #[derive(Debug)]
 pub struct Scratch<Cell> {
     slots: Vec<[Cell; SLOT_CELLS]>,
+    seen: Vec<Seen>,
 }
+
+/// Which codes of a feature some rows have: bit c of the 256 is code c.
+pub type Seen = [u64; 4];
 
 impl<Cell> Default for Scratch<Cell> {
     fn default() -> Self {
-        Scratch { slots: Vec::new() }
+        Scratch { slots: Vec::new(), seen: Vec::new() }
     }
 }
 
@@ -243,6 +247,72 @@ pub fn observe<'s, C: Criterion>(
         }
     }
     slots
+}
+
+/// As [`observe`], and notes the codes seen: with fewer rows than codes most cells stay empty, and
+/// looking at them would cost more than the rows.
+pub fn observe_few<'s, C: Criterion>(
+    rows: Rows<'_, C::Row>,
+    features: &[u32],
+    scratch: &'s mut Scratch<C::Cell>,
+) -> (&'s mut [[C::Cell; SLOT_CELLS]], &'s [Seen]) {
+    let Scratch { slots, seen } = scratch;
+    slots.resize(features.len(), [C::EMPTY; SLOT_CELLS]);
+    seen.clear();
+    seen.resize(features.len(), [0; 4]);
+    match rows.records {
+        Records::Narrow(records) => observe_few_records::<C, 16>(records, rows.selection, features, (slots, seen)),
+        Records::Middle(records) => observe_few_records::<C, 48>(records, rows.selection, features, (slots, seen)),
+        Records::Wide { codes, n_features, rows: all } => {
+            let ahead = |position: usize| {
+                prefetch(codes, position * n_features);
+                prefetch(all, position);
+            };
+            rows.selection.for_each(ahead, |position| {
+                observe_few_row::<C>(&codes[position * n_features..], all[position], features, (slots, seen));
+            });
+        }
+    }
+    (slots, seen)
+}
+
+fn observe_few_records<C: Criterion, const P: usize>(
+    records: &[Record<C::Row, P>],
+    selection: Selection<'_>,
+    features: &[u32],
+    (slots, seen): (&mut [[C::Cell; SLOT_CELLS]], &mut [Seen]),
+) {
+    let all = features.iter().enumerate().all(|(i, &feature)| i == feature as usize);
+    let ahead = |position: usize| prefetch(records, position);
+    if all {
+        selection.for_each(ahead, |position| {
+            let Record { codes, row } = &records[position];
+            let row = *row;
+            for ((slot, seen), &code) in slots.iter_mut().zip(&mut *seen).zip(codes) {
+                C::observe(&row, &mut slot[usize::from(code)]);
+                seen[usize::from(code >> 6)] |= 1 << (code & 63);
+            }
+        });
+    } else {
+        selection.for_each(ahead, |position| {
+            let Record { codes, row } = &records[position];
+            observe_few_row::<C>(codes, *row, features, (slots, seen));
+        });
+    }
+}
+
+#[inline(always)]
+fn observe_few_row<C: Criterion>(
+    codes: &[u8],
+    row: C::Row,
+    features: &[u32],
+    (slots, seen): (&mut [[C::Cell; SLOT_CELLS]], &mut [Seen]),
+) {
+    for ((slot, seen), &feature) in slots.iter_mut().zip(seen).zip(features) {
+        let code = codes[feature as usize];
+        C::observe(&row, &mut slot[usize::from(code)]);
+        seen[usize::from(code >> 6)] |= 1 << (code & 63);
+    }
 }
 
 fn observe_records<C: Criterion, const P: usize>(

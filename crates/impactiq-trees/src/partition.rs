@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use impactiq_data::MISSING_CODE;
 use rayon::prelude::*;
 
 use crate::kernel::prefetch;
@@ -20,22 +21,42 @@ const ROWS_AHEAD: usize = 32;
 
 /// Partitions the rows at `range` by a rule on a feature; returns how many went left.
 pub fn partition<R: Copy + Send + Sync>(part: &mut Part<R>, range: Range<usize>, feature: u32, rule: &Rule) -> usize {
-    let table: [u8; 256] = rule.table().map(u8::from);
+    match *rule {
+        // Compared as in `goes_left`; among the codes plus one missing is 0.
+        Rule::AtMost { code: last, missing_left: true } => {
+            by(part, range, feature, move |code| code.wrapping_add(1) <= last.min(MISSING_CODE - 1) + 1)
+        }
+        Rule::AtMost { code: last, missing_left: false } => {
+            by(part, range, feature, move |code| code <= last.min(MISSING_CODE - 1))
+        }
+        Rule::In { .. } => {
+            let table = rule.table();
+            by(part, range, feature, move |code| table[code as usize])
+        }
+    }
+}
+
+fn by<R: Copy + Send + Sync>(
+    part: &mut Part<R>,
+    range: Range<usize>,
+    feature: u32,
+    goes_left: impl Fn(u8) -> bool + Sync,
+) -> usize {
     let (matrix, order, scratch) = part.split_borrow();
     let codes = matrix.column(feature as usize);
     let (order, scratch) = (&mut order[range.clone()], &mut scratch[range]);
     if order.len() < 2 * PIECE_ROWS || rayon::current_num_threads() == 1 {
-        let n_left = piece(codes, &table, order, scratch);
+        let n_left = piece(codes, &goes_left, order, scratch);
         let n_right = order.len() - n_left;
         order[n_left..].copy_from_slice(&scratch[..n_right]);
         return n_left;
     }
-    in_pieces(codes, &table, order, scratch)
+    in_pieces(codes, &goes_left, order, scratch)
 }
 
 /// Moves the left rows to the front of `order` and the right rows to the front of
 /// `right`; returns how many went left.
-fn piece(codes: &[u8], table: &[u8; 256], order: &mut [u32], right: &mut [u32]) -> usize {
+fn piece(codes: &[u8], goes_left: &impl Fn(u8) -> bool, order: &mut [u32], right: &mut [u32]) -> usize {
     let (mut n_left, mut n_right) = (0, 0);
     for i in 0..order.len() {
         // Both sides are written; only one of them advances. `n_left` never passes i.
@@ -43,7 +64,7 @@ fn piece(codes: &[u8], table: &[u8; 256], order: &mut [u32], right: &mut [u32]) 
         if let Some(&ahead) = order.get(i + ROWS_AHEAD) {
             prefetch(codes, ahead as usize);
         }
-        let left = usize::from(table[codes[row as usize] as usize]);
+        let left = usize::from(goes_left(codes[row as usize]));
         order[n_left] = row;
         right[n_right] = row;
         n_left += left;
@@ -52,11 +73,11 @@ fn piece(codes: &[u8], table: &[u8; 256], order: &mut [u32], right: &mut [u32]) 
     n_left
 }
 
-fn in_pieces(codes: &[u8], table: &[u8; 256], order: &mut [u32], scratch: &mut [u32]) -> usize {
+fn in_pieces(codes: &[u8], goes_left: &(impl Fn(u8) -> bool + Sync), order: &mut [u32], scratch: &mut [u32]) -> usize {
     let counts: Vec<usize> = order
         .par_chunks_mut(PIECE_ROWS)
         .zip(scratch.par_chunks_mut(PIECE_ROWS))
-        .map(|(order, right)| piece(codes, table, order, right))
+        .map(|(order, right)| piece(codes, goes_left, order, right))
         .collect();
     // Every piece holds its left rows in `order` and its right rows in `scratch`. The
     // lefts move up within `order`, piece by piece; the rights follow them.

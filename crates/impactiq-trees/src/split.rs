@@ -9,12 +9,15 @@
 use impactiq_data::{FeatureKind, MISSING_CODE};
 
 use crate::criterion::Criterion;
-use crate::histogram::{Layout, Rows, Scratch, observe};
+use crate::histogram::{Layout, Rows, Scratch, Seen, observe, observe_few};
 use crate::matrix::Feature;
 use crate::stats::Stats;
 
 /// Up to this many categories present, each is also tried alone against the rest.
 const ONE_AGAINST_REST: usize = 8;
+
+/// Up to this many rows the codes that occur are noted while rows are summed.
+const FEW_ROWS: usize = 256;
 
 /// Where a row goes, by its code of one feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,21 +127,51 @@ pub fn best_split_of_rows<C: Criterion>(
     scratch: &mut Scratch<C::Cell>,
 ) -> Option<Split<C::Stats>> {
     let mut scan = Scan::new(criterion, total, space.limits)?;
-    let slots = observe::<C>(rows, space.features, scratch);
-    for (slot, &feature) in slots.iter_mut().zip(space.features) {
-        let sums = |cell: &mut C::Cell| {
-            let mut sums = C::Stats::ZERO;
-            criterion.flush(cell, &mut sums);
-            *cell = C::EMPTY;
-            sums
-        };
+    let sums = |cell: &mut C::Cell| {
+        let mut sums = C::Stats::ZERO;
+        criterion.flush(cell, &mut sums);
+        *cell = C::EMPTY;
+        sums
+    };
+    let few = rows.selection.n_rows() <= FEW_ROWS;
+    let (slots, seen) = if few {
+        observe_few::<C>(rows, space.features, scratch)
+    } else {
+        (observe::<C>(rows, space.features, scratch), &[][..])
+    };
+    for (at, (slot, &feature)) in slots.iter_mut().zip(space.features).enumerate() {
         let missing = sums(&mut slot[usize::from(MISSING_CODE)]);
         let Feature { kind, n_codes } = space.layout.feature(feature as usize);
-        let values = slot[..n_codes].iter_mut().enumerate().filter(|(_, cell)| !C::is_empty(cell));
-        let values = values.map(|(code, cell)| (code as u8, sums(cell)));
-        scan.feature(feature, kind, values, missing);
+        match seen.get(at) {
+            Some(seen) => {
+                scan.feature(feature, kind, ones(*seen).map(|code| (code, sums(&mut slot[usize::from(code)]))), missing)
+            }
+            None => {
+                let values = slot[..n_codes].iter_mut().enumerate().filter(|(_, cell)| !C::is_empty(cell));
+                scan.feature(feature, kind, values.map(|(code, cell)| (code as u8, sums(cell))), missing);
+            }
+        }
     }
     scan.best
+}
+
+/// The value codes of a set, ascending.
+#[inline(always)]
+fn ones(mut codes: Seen) -> impl Iterator<Item = u8> {
+    codes[3] &= u64::MAX >> 1;
+    let mut word = 0;
+    std::iter::from_fn(move || {
+        while codes[word] == 0 {
+            word += 1;
+            if word == 4 {
+                word = 3;
+                return None;
+            }
+        }
+        let bit = codes[word].trailing_zeros();
+        codes[word] &= codes[word] - 1;
+        Some((word as u32 * 64 + bit) as u8)
+    })
 }
 
 struct Scan<'a, C: Criterion> {

@@ -293,22 +293,23 @@ pub struct Effect<const K: usize, const L: usize> {
 }
 
 impl<const K: usize, const L: usize> Effect<K, L> {
-    /// Whether a child keeps enough of every arm and of the treatment's variation; the
-    /// smallest variation.
+    /// Whether a child keeps enough of every arm and of the treatment's variation.
     #[inline(always)]
-    fn variation(&self, node: &EffectNode<K>, child: &EffectStats<K, L>) -> Option<f64> {
+    fn admits(&self, node: &EffectNode<K>, child: &EffectStats<K, L>) -> bool {
         if self.min_arm_rows > 0 && child.smallest_arm() < f64::from(self.min_arm_rows) {
-            return None;
+            return false;
         }
-        let mut smallest = f64::INFINITY;
-        for k in 0..K {
-            let spread = child.spread(k);
-            if spread.is_nan() || spread <= node.min_spread[k] {
-                return None;
-            }
-            smallest = smallest.min(spread);
-        }
-        Some(smallest)
+        // Σ w (t − t̄)² > limit, times w: divisions cost more than the rest of a candidate.
+        let weight = child.weight();
+        (0..K).all(|k| {
+            let (sum, product) = (child.contrast(k), child.contrast_product(k, k));
+            product * weight - sum * sum > node.min_spread[k] * weight
+        })
+    }
+
+    /// The smallest variation of a contrast in a child.
+    fn variation(child: &EffectStats<K, L>) -> f64 {
+        (0..K).map(|k| child.spread(k)).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -349,12 +350,16 @@ impl<const K: usize, const L: usize> Criterion for Effect<K, L> {
 
     #[inline(always)]
     fn gain(&self, node: &EffectNode<K>, left: &Self::Stats, right: &Self::Stats) -> Option<f64> {
-        let (left_variation, right_variation) = (self.variation(node, left)?, self.variation(node, right)?);
+        if !(self.admits(node, left) && self.admits(node, right)) {
+            return None;
+        }
         // The node's own pseudo-outcomes sum to 0, so the right side's sum is minus the left's.
         let rho = node.regression.pseudo_outcome(left);
-        let gain = dot(&rho, &rho) * (1.0 / left.weight() + 1.0 / right.weight());
-        let price = self.imbalance_penalty * (1.0 / left_variation + 1.0 / right_variation);
-        let gain = gain - price;
+        let (on_left, on_right) = (left.weight(), right.weight());
+        let mut gain = dot(&rho, &rho) * (on_left + on_right) / (on_left * on_right);
+        if self.imbalance_penalty > 0.0 {
+            gain -= self.imbalance_penalty * (1.0 / Self::variation(left) + 1.0 / Self::variation(right));
+        }
         (gain > 0.0).then_some(gain)
     }
 

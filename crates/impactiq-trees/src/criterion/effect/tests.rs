@@ -40,7 +40,7 @@ fn balance_rules_refuse_thin_children() {
     total.0[OUTCOME] += 0.3;
     let rule = |min_arm_rows, alpha| {
         let effect = OneContrast { min_arm_rows, alpha, imbalance_penalty: 0.0 };
-        effect.variation(&effect.node(&total).unwrap(), &left).is_some()
+        effect.admits(&effect.node(&total).unwrap(), &left)
     };
     assert!(rule(1, 0.0));
     assert!(!rule(2, 0.0));

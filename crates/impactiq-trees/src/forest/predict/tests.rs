@@ -270,3 +270,95 @@ fn a_row_without_treatment_variation_is_no_number() {
     let forest = trial.grow::<8>(&trial.all(), &config(4), 1, &Silent).unwrap();
     assert!(forest.predict(&trial.x, Some(&[0]), true).values[0][0].is_nan());
 }
+
+#[test]
+fn a_row_alone_answers_as_it_does_among_others() {
+    let mut trial = trial::<2>(700, 11);
+    // Sets of categories and missing values take paths of their own.
+    trial.x.kinds[1] = impactiq_data::FeatureKind::Category;
+    (0..700).step_by(9).for_each(|i| trial.x.codes[i % 3][i] = impactiq_data::MISSING_CODE);
+    let forest = trial.grow::<12>(&trial.all(), &config(60), 1, &Silent).unwrap();
+    assert!(forest.trees().iter().any(|tree| !tree.sets().is_empty()));
+    let all = forest.predict(&trial.x, None, true);
+    let backwards: Vec<u32> = (0..700).rev().collect();
+    let turned = forest.predict(&trial.x, Some(&backwards), true);
+    for row in 0..700usize {
+        let alone = forest.predict(&trial.x, Some(&[row as u32]), true);
+        for k in 0..2 {
+            let same = [alone.values[k][0], turned.values[k][699 - row]].map(f64::to_bits);
+            assert_eq!(same, [all.values[k][row].to_bits(); 2]);
+            let variance = |p: &ForestPredictions, at: usize| p.variances.as_ref().unwrap()[k][at].to_bits();
+            assert_eq!(variance(&alone, 0), variance(&all, row));
+            assert_eq!(variance(&turned, 699 - row), variance(&all, row));
+        }
+        // And the leaves are those of a plain walk.
+        let leaf = |tree: usize| forest.trees[tree].leaf(|f| trial.x.codes[f][row]) as usize + forest.first_leaf[tree];
+        let weight: f64 = (0..60).map(|tree| f64::from(forest.moments[leaf(tree) * 9 + 1])).sum();
+        let sums: Vec<f64> = (0..9)
+            .map(|m| (0..60).map(|tree| f64::from(forest.moments[leaf(tree) * 9 + m])).sum::<f64>() / 60.0)
+            .collect();
+        assert!((sums[1] - weight / 60.0).abs() < 1e-12);
+        let expected = effects::<2, 9, 12>(&sums.try_into().unwrap()).unwrap();
+        (0..2).for_each(|k| assert!((expected.values[k] - all.values[k][row]).abs() < 1e-9));
+    }
+}
+
+#[test]
+fn a_dose_is_a_contrast_without_arms() {
+    // Doses from 0 to 2 whose slope is 1 below and 3 above the middle of feature 0; their spread
+    // differs between the halves of feature 1, so that balance has something to do.
+    let n = 4000;
+    let seed = Seed::new(12);
+    let codes: Vec<Vec<u8>> =
+        (0..3u64).map(|f| (0..n as u64).map(|i| seed.child(f).below(i, 64) as u8).collect()).collect();
+    let slope = |codes: &[Vec<u8>], i: usize| if codes[0][i] >= 32 { 3.0 } else { 1.0 };
+    let dose: Vec<f64> =
+        (0..n).map(|i| (seed.child(7).uniform(i as u64) - 0.5) * if codes[1][i] >= 32 { 2.0 } else { 0.5 }).collect();
+    let outcome: Vec<f64> =
+        (0..n).map(|i| slope(&codes, i) * dose[i] + 0.5 * (seed.child(8).uniform(i as u64) - 0.5)).collect();
+    let (rows, ids): (Vec<u32>, Vec<u64>) = ((0..n as u32).collect(), (0..n as u64).collect());
+    let task = EffectTask {
+        rows: &rows,
+        outcome: &outcome,
+        contrasts: [&dose],
+        arms: None,
+        weights: None,
+        clusters: None,
+        row_ids: &ids,
+    };
+    let x = Columns::ordered(codes);
+    let asked = |alpha: f64| ForestConfig { alpha, min_leaf_rows: 5, ..config(100) };
+    let grow = |alpha| grow_effect_forest::<1, 8>(&x, &task, &asked(alpha), Seed::new(1), &Silent).unwrap();
+    let forest = grow(0.05);
+    let out = forest.predict_out_of_bag(&x, &rows, &|row| u64::from(row), true);
+    let error = |i: usize| out.values[0][i] - slope(&x.codes, i);
+    let mse = (0..n).map(|i| error(i).powi(2)).sum::<f64>() / n as f64;
+    assert!(mse < 0.1, "{mse}");
+    let variances = &out.variances.as_ref().unwrap()[0];
+    let away: Vec<usize> = (0..n).filter(|&i| x.codes[0][i].abs_diff(32) > 4).collect();
+    let covered = away.iter().filter(|&&i| error(i).abs() <= 1.96 * variances[i].sqrt()).count();
+    assert!(covered as f64 / away.len() as f64 > 0.9, "{covered} of {}", away.len());
+    // Every split leaves each child its share of the dose's variation among the splitting rows.
+    let alpha = 0.3;
+    let forest = grow(alpha);
+    let bags = asked(alpha).bags();
+    let bag = crate::sample::Bags::seed(Seed::new(1), 0);
+    let of_bag: Vec<u32> = rows.iter().copied().filter(|&row| bags.holds(bag, u64::from(row))).collect();
+    let (split, _) = bags.tree_rows(bag, 0, &of_bag, u64::from);
+    let tree = &forest.trees[0];
+    assert!(tree.n_leaves() > 4);
+    let mut at: Vec<Vec<u32>> = vec![Vec::new(); tree.nodes().len()];
+    at[0] = split;
+    for (i, node) in tree.nodes().iter().enumerate().filter(|(_, node)| !node.is_leaf()) {
+        let rule = tree.rule(node);
+        let (left, right): (Vec<u32>, Vec<u32>) =
+            at[i].iter().partition(|&&row| rule.goes_left(x.codes[node.feature as usize][row as usize]));
+        let spread = |rows: &[u32]| {
+            let mean = rows.iter().map(|&row| dose[row as usize]).sum::<f64>() / rows.len() as f64;
+            rows.iter().map(|&row| (dose[row as usize] - mean).powi(2)).sum::<f64>()
+        };
+        let least = spread(&left).min(spread(&right));
+        assert!(least >= 0.999 * alpha * spread(&at[i]), "{least} of {}", spread(&at[i]));
+        (at[node.left as usize], at[node.right as usize]) = (left, right);
+    }
+}
