@@ -301,11 +301,11 @@ impl<const M: usize, const V: usize> Spread<M, V> {
     /// Adds a tree's answer here and to its bag's.
     #[inline(always)]
     fn add(&mut self, moments: &[f32; M], of_bag: &mut [f64; V]) {
-        for v in 0..V {
-            let influence = &self.solution.influence[v];
+        let of_value = self.solution.influence.iter().zip(&mut self.total).zip(of_bag);
+        for ((influence, total), of_bag) in of_value {
             let rho: f64 = influence.iter().zip(moments).map(|(part, &moment)| part * f64::from(moment)).sum();
-            of_bag[v] += rho;
-            self.total[v] += rho * rho;
+            *of_bag += rho;
+            *total += rho * rho;
         }
     }
 

@@ -97,7 +97,7 @@ impl UpliftForest {
 
     /// The trees laid out for walking: done at the first call, kept for the next ones.
     pub(super) fn walkers(&self) -> Option<&Walkers> {
-        self.walkers.get_or_init(|| Walkers::new(&self.trees)).as_ref()
+        self.walkers.get_or_init(|| Walkers::new(&self.trees, self.n_features)).as_ref()
     }
 
     /// One forest with the trees of both, as if grown together.
