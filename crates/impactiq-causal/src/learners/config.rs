@@ -130,8 +130,8 @@ with_base_settings! {
         /// says; shrunken effects have no row intervals. Default false.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub shrink: Option<bool> = None,
-        /// Uplift forest and tree: what a split is good for: kl (default for 0/1 outcomes),
-        /// euclidean (default for others), chi_square, ddp, interaction or cts.
+        /// Uplift forest and tree: what a split is good for: euclidean (default), kl or chi_square
+        /// (0/1 outcomes), ddp, interaction or cts.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub criterion: Option<UpliftKind> = None,
         /// Uplift forest and tree: divide the gains of kl, euclidean and chi_square by their papers'

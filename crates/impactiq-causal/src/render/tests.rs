@@ -48,7 +48,7 @@ fn a_tree_is_told_in_the_datas_own_words() {
         text.contains("├─ tier = ") || text.contains("├─ tier in {") || text.contains("├─ age ≤ 50.5 · "),
         "{text}"
     );
-    assert!(text.contains("age ≤ 50.5 · ") && text.contains("age > 50.5"), "{text}");
+    assert!(text.contains("age ≤ 50.5") && text.contains("age > 50.5"), "{text}");
     assert!(text.contains("<vip> & friends"), "{text}");
     assert!(text.ends_with("rows that did not choose the splits.\n"), "{text}");
     // A line per node, one for the title and one below: numbers add up in every line.

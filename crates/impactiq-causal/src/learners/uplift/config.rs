@@ -1,6 +1,6 @@
 //! What the learner's keys mean to uplift forests and trees, and their ranges.
 
-use impactiq_trees::{TreesError, UpliftConfig, UpliftKind};
+use impactiq_trees::{TreesError, UpliftConfig};
 
 use crate::error::CausalError;
 use crate::learners::config::{LearnerConfig, LearnerKind};
@@ -16,13 +16,9 @@ const EVENTS: f64 = 10.0;
 pub(super) fn resolve(config: &LearnerConfig, share: Option<f64>) -> UpliftConfig {
     let single = config.kind == LearnerKind::UpliftTree;
     let defaults = UpliftConfig::default();
-    let criterion = match share {
-        Some(_) => UpliftKind::KullbackLeibler,
-        None => UpliftKind::Euclidean,
-    };
     let enough = share.filter(|share| *share > 0.0).map_or(0.0, |share| (EVENTS / share).ceil().min(1e9));
     UpliftConfig {
-        criterion: config.criterion.unwrap_or(criterion),
+        criterion: config.criterion.unwrap_or(defaults.criterion),
         normalise: config.normalise.unwrap_or(defaults.normalise),
         shrinkage: config.shrinkage.unwrap_or(defaults.shrinkage),
         min_gain: config.min_gain.unwrap_or(defaults.min_gain),
@@ -70,6 +66,7 @@ pub(in crate::learners) fn check(config: &LearnerConfig) -> Result<(), CausalErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impactiq_trees::UpliftKind;
 
     #[test]
     fn rare_outcomes_need_more_rows_of_every_arm() {
