@@ -53,7 +53,7 @@ impl<'a> Group<'a> {
 /// What is asked for, given the outcome.
 ///
 /// # Errors
-/// [`CausalError::NotBinary`] for a criterion that compares distributions of another outcome;
+/// [`CausalError::BadSetting`] for a criterion that compares distributions of another outcome;
 /// [`CausalError::TooFewRows`] for an arm without rows.
 pub(super) fn settings(config: &LearnerConfig, task: &LearnerTask<'_>) -> Result<UpliftConfig, CausalError> {
     for arm in 0..task.arms.len() {
@@ -66,7 +66,11 @@ pub(super) fn settings(config: &LearnerConfig, task: &LearnerTask<'_>) -> Result
     });
     let resolved = resolve(config, share);
     if resolved.criterion.needs_binary() && share.is_none() {
-        return Err(CausalError::NotBinary { key: "learner.criterion", column: task.outcome.to_owned() });
+        let allowed = format!(
+            "it compares 0/1 outcomes, which '{}' is not: euclidean, ddp, interaction and cts take any",
+            task.outcome
+        );
+        return Err(CausalError::setting("learner.criterion", resolved.criterion.name(), allowed));
     }
     Ok(resolved)
 }
