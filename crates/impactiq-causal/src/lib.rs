@@ -21,7 +21,7 @@
 //! ```
 
 // A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv,
-// learners, health, config, model, codec, train, evaluate.
+// learners, health, config, model, render, codec, train, evaluate.
 pub mod base;
 pub mod codec;
 pub mod config;
@@ -36,6 +36,7 @@ pub mod linear;
 pub mod model;
 pub mod nuisance;
 pub mod overlap;
+pub mod render;
 pub mod train;
 
 pub use config::{CheckedConfig, Config};
@@ -44,4 +45,5 @@ pub use evaluate::{EvaluateReport, evaluate, evaluate_scores};
 pub use health::{CheckReport, Warning};
 pub use learners::LearnerKind;
 pub use model::{CausalModel, OutcomeModel, Predictions};
+pub use render::{uplift_tree_svg, uplift_tree_text};
 pub use train::{TrainReport, Trained, check, train};

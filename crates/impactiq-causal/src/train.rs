@@ -109,7 +109,8 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let report_nuisance = nuisances.report.clone();
     let held_out = config.holdout(data)?;
     let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
-    let of_learner = if config.config().learner.kind.needs_nuisances() {
+    let kind = config.config().learner.kind;
+    let of_learner = if kind.needs_nuisances() || kind.needs_propensity() && varies(&nuisances) {
         Some(learner_nuisances(config, data, &rows, nuisances, watch)?)
     } else {
         drop(nuisances);
@@ -130,6 +131,11 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         linear,
     };
     Ok(Trained { model, report })
+}
+
+/// Whether the probability of an arm differs between rows.
+fn varies(nuisances: &Nuisances) -> bool {
+    nuisances.propensity.iter().any(|p| p.constant().is_none())
 }
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.

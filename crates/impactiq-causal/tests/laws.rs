@@ -47,7 +47,13 @@ struct Learner {
 /// Bags are drawn by row number and every feature is looked at in every node.
 const FOREST: &str = "n_trees: 20, min_arm_rows: 10, alpha: 0";
 
-const LEARNERS: [Learner; 27] = [
+/// One tree of all rows and features: another row order or a repeated row draws nothing else.
+const UPLIFT_TREE: &str = "min_arm_rows: 12, min_leaf_rows: 1, max_depth: 3, honest: false, shrinkage: 0";
+
+/// A forest draws its rows by row number.
+const UPLIFT_FOREST: &str = "n_trees: 20, min_arm_rows: 8, min_leaf_rows: 1, max_depth: 3";
+
+const LEARNERS: [Learner; 36] = [
     Learner { name: "t boosted", kind: "t", base: "boosted", binary: false },
     Learner { name: "t boosted binary", kind: "t", base: "boosted", binary: true },
     Learner { name: "s boosted", kind: "s", base: "boosted", binary: false },
@@ -80,19 +86,30 @@ const LEARNERS: [Learner; 27] = [
     },
     Learner { name: "class transformation boosted", kind: "class_transformation", base: "boosted", binary: true },
     Learner { name: "class transformation logistic", kind: "class_transformation", base: "logistic", binary: true },
+    Learner { name: "uplift tree kl", kind: "uplift_tree", base: "kl", binary: true },
+    Learner { name: "uplift tree euclidean binary", kind: "uplift_tree", base: "euclidean", binary: true },
+    Learner { name: "uplift tree chi-square", kind: "uplift_tree", base: "chi_square", binary: true },
+    Learner { name: "uplift tree euclidean", kind: "uplift_tree", base: "euclidean", binary: false },
+    Learner { name: "uplift tree ddp", kind: "uplift_tree", base: "ddp", binary: false },
+    Learner { name: "uplift tree interaction", kind: "uplift_tree", base: "interaction", binary: false },
+    Learner { name: "uplift tree cts", kind: "uplift_tree", base: "cts", binary: false },
+    Learner { name: "uplift forest kl", kind: "uplift_forest", base: "kl", binary: true },
+    Learner { name: "uplift forest interaction", kind: "uplift_forest", base: "interaction", binary: false },
 ];
 
 /// Whether a law holds for a learner, with the reason where it does not.
 fn applies(law: Law, learner: Learner) -> bool {
     match law {
         // A line through exp(x) is not a line through x.
-        Law::MonotoneTransform => learner.base == "boosted",
+        Law::MonotoneTransform => learner.is_uplift() || learner.base == "boosted",
         // A probability has no other unit; and a shift is what inverse probabilities are
         // sensitive to when nothing is taken away first: the transformed outcome of a constant
-        // is noise.
-        Law::OutcomeShiftAndScale => !learner.binary && learner.kind != "transformed_outcome",
+        // is noise. cts takes the larger outcome for the better one.
+        Law::OutcomeShiftAndScale => !learner.binary && learner.kind != "transformed_outcome" && learner.base != "cts",
         // Another row of the same values is drawn by a number of its own.
-        Law::DuplicateIsWeightTwo => learner.kind != "causal_forest",
+        Law::DuplicateIsWeightTwo => !learner.kind.ends_with("forest"),
+        // The divergence of p from q is not that of q from p.
+        Law::ArmSwap => !["kl", "chi_square"].contains(&learner.base),
         _ => true,
     }
 }
@@ -100,6 +117,10 @@ fn applies(law: Law, learner: Learner) -> bool {
 impl Learner {
     /// A forest's leaves hold f32 moments, and cells of a histogram are f32 sums: the last bits
     /// of an effect are their rounding.
+    fn is_uplift(self) -> bool {
+        self.kind.starts_with("uplift")
+    }
+
     fn tolerance(self, what: &str) -> f64 {
         if self.kind == "causal_forest" && what == "effect" { 1e-5 } else { 1e-9 }
     }
@@ -107,17 +128,22 @@ impl Learner {
     fn config(self) -> Config {
         let settings = if self.base == "boosted" { format!(", {BOOSTED}") } else { String::new() };
         let outcome = if self.binary { "b" } else { "y" };
-        let own = if self.kind == "causal_forest" {
-            format!(", {FOREST}")
-        } else {
-            format!(", base: {}{settings}", self.base)
+        let own = match self.kind {
+            "causal_forest" => format!(", {FOREST}"),
+            "uplift_tree" if self.base == "interaction" => {
+                format!(", criterion: interaction, {}", UPLIFT_TREE.replace(", shrinkage: 0", ""))
+            }
+            "uplift_tree" => format!(", criterion: {}, {UPLIFT_TREE}", self.base),
+            "uplift_forest" => format!(", criterion: {}, {UPLIFT_FOREST}", self.base),
+            _ => format!(", base: {}{settings}", self.base),
         };
+        // Uplift trees stand on no nuisances; the averages beside them do.
+        let nuisance = if self.is_uplift() { "least_squares" } else { self.base };
         let yaml = format!(
             "data: {{path: x}}\n\
              roles: {{treatment: t, control: 0, outcome: {outcome}, features: ['x*'], fold: fold, weight: w}}\n\
              assignment: {{probability: 0.5}}\nsplit: {{holdout: 0}}\n\
-             nuisance: {{kind: {base}{settings}}}\nlearner: {{kind: {kind}{own}}}\n",
-            base = self.base,
+             nuisance: {{kind: {nuisance}{settings}}}\nlearner: {{kind: {kind}{own}}}\n",
             kind = self.kind,
         );
         Config::from_yaml(&yaml, "laws.yaml", &[]).unwrap()
@@ -217,9 +243,13 @@ fn check(law: Law, learner: Learner) {
         Law::MonotoneTransform => {
             let mut moved = rows.clone();
             moved[..4].iter_mut().flat_map(|(_, v)| v).for_each(|x| *x = (3.0 * *x).exp());
-            // Lin is linear in features: only the learner and AIPW keep the law.
+            // Lin is linear in features: only the learner and AIPW keep the law, and AIPW only with
+            // nuisances that do.
             let mut found = answer(&config, moved.clone(), ids(), &moved);
             found.averages[1] = base.averages[1];
+            if learner.is_uplift() {
+                found.averages[2] = base.averages[2];
+            }
             assert_close(law, learner, &found, same, &base);
         }
         Law::OutcomeShiftAndScale => {
@@ -244,6 +274,7 @@ fn check(law: Law, learner: Learner) {
             twice.iter().for_each(|&row| w.1[row] *= 2.0);
             // Rows per leaf are counted, not weighed: the law is stated without a minimum.
             let config = match learner.base {
+                _ if learner.is_uplift() => config.with("learner.min_arm_rows", "1").unwrap(),
                 "boosted" => config
                     .with("learner.min_leaf_rows", "1")
                     .and_then(|config| config.with("nuisance.min_leaf_rows", "1"))

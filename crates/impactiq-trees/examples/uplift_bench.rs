@@ -40,7 +40,7 @@ impl Arguments {
             ("--threads", 1),
             ("--seed", 1),
         ];
-        let (mut criterion, mut export) = (UpliftKind::default(), None);
+        let (mut criterion, mut export) = (UpliftKind::KullbackLeibler, None);
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let value = words.next().ok_or(format!("{word} needs a value"))?;

@@ -101,7 +101,7 @@ pub const HOUSE: [Floor; 7] = [
         below: &["impactiq-trees", "impactiq-metrics", "impactiq-data"],
         rooms: &[
             "error", "linear", "base", "nuisance", "overlap", "effect", "dml", "iv", "learners", "health", "config",
-            "model", "codec", "train", "evaluate",
+            "model", "render", "codec", "train", "evaluate",
         ],
     },
     Floor {

@@ -7,6 +7,7 @@
 mod arrays;
 mod forests;
 mod linear;
+mod uplift;
 
 use impactiq_data::{Arms, FeatureBins, OutcomeKind};
 use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
@@ -21,6 +22,7 @@ use crate::model::{CausalModel, OutcomeModel};
 use arrays::{Reader, Writer};
 use forests::ForestHeader;
 use linear::LinearHeader;
+use uplift::UpliftHeader;
 
 /// The format written here; older ones keep loading.
 pub const FORMAT: u64 = 1;
@@ -55,6 +57,7 @@ struct OutcomeHeader {
     forest: Option<ForestHeader>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     linear: Option<LinearHeader>,
+    uplift: Option<UpliftHeader>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -89,6 +92,7 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             EffectModel::Linear(_, model) => Some(linear::write(model, &format!("outcome{index}"), &mut writer)),
             _ => None,
         },
+        uplift: uplift::write(&outcome.effect, &format!("outcome{index}"), &mut writer),
     });
     let header = Header {
         format: FORMAT,
@@ -234,7 +238,11 @@ fn read_effect(
     let expected = match learner {
         LearnerKind::S => 1,
         LearnerKind::T => shape.n_arms,
-        LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => 0,
+        LearnerKind::CausalForest
+        | LearnerKind::LinearDml
+        | LearnerKind::LinearDr
+        | LearnerKind::UpliftForest
+        | LearnerKind::UpliftTree => 0,
         LearnerKind::X => 3 * (shape.n_arms - 1),
         LearnerKind::R
         | LearnerKind::Dr
@@ -257,6 +265,13 @@ fn read_effect(
         let sizes = (shape.names, shape.n_arms - 1);
         return Ok(EffectModel::Linear(learner, linear::read(header, &format!("outcome{index}"), sizes, reader)?));
     }
+    if outcome.uplift.is_some() != matches!(learner, LearnerKind::UpliftForest | LearnerKind::UpliftTree) {
+        return Err(CausalError::corrupt(what(), "uplift trees and the kind of learner do not go together"));
+    }
+    if let Some(header) = outcome.uplift {
+        let sizes = (shape.names.len(), shape.n_arms);
+        return uplift::read(learner, header, &format!("outcome{index}"), sizes, reader);
+    }
     if let Some(forest) = outcome.forest {
         let sizes = (shape.names.len(), shape.n_arms - 1);
         return Ok(EffectModel::CausalForest(forests::read(forest, &format!("outcome{index}"), sizes, reader)?));
@@ -269,15 +284,18 @@ fn read_effect(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(match learner {
         LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
-        LearnerKind::T | LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => {
-            EffectModel::T(TModel { models })
-        }
         LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),
         LearnerKind::R
         | LearnerKind::Dr
         | LearnerKind::NonparamDml
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel { kind: learner, models }),
+        LearnerKind::T
+        | LearnerKind::CausalForest
+        | LearnerKind::LinearDml
+        | LearnerKind::LinearDr
+        | LearnerKind::UpliftForest
+        | LearnerKind::UpliftTree => EffectModel::T(TModel { models }),
     })
 }
 

@@ -25,6 +25,8 @@ fn trained_on(outcomes: &str, learner: &str) -> (CausalModel, impactiq_data::Tab
 }
 
 const FOREST: &str = "{kind: causal_forest, n_trees: 8, min_arm_rows: 20}";
+const UPLIFT_FOREST: &str = "{kind: uplift_forest, n_trees: 8, min_arm_rows: 20, criterion: interaction}";
+const UPLIFT_TREE: &str = "{kind: uplift_tree, min_arm_rows: 20, criterion: ddp}";
 
 fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
     [
@@ -41,6 +43,8 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: transformed_outcome, n_trees: 5}",
         "{kind: linear_dml}",
         "{kind: linear_dr, covariance: hc3}",
+        UPLIFT_FOREST,
+        UPLIFT_TREE,
     ]
     .map(trained)
     .into_iter()
@@ -145,12 +149,16 @@ fn forests_that_do_not_fit_their_model_are_refused() {
     ] {
         assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
     }
-    // Every byte after the header may lie; a model that decodes answers all the same.
+    any_byte_may_lie(&description, &bytes, &table);
+}
+
+/// Every byte after the header may lie; a model that decodes answers all the same.
+fn any_byte_may_lie(description: &Value, bytes: &[u8], table: &impactiq_data::Table) {
     for at in (2_000..bytes.len()).step_by(bytes.len() / 97) {
-        let mut changed = bytes.clone();
+        let mut changed = bytes.to_vec();
         changed[at] ^= 0x5a;
-        if let Ok(model) = decode(&description, &changed) {
-            model.predict(&model.encode(&table).unwrap(), &table).unwrap();
+        if let Ok(model) = decode(description, &changed) {
+            model.predict(&model.encode(table).unwrap(), table).unwrap();
         }
     }
 }
@@ -174,6 +182,37 @@ fn linear_effects_that_do_not_fit_their_model_are_refused() {
         ("/learner".into(), "t".into()),
     ] {
         assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
+    }
+}
+
+#[test]
+fn uplift_trees_that_do_not_fit_their_model_are_refused() {
+    for learner in [UPLIFT_FOREST, UPLIFT_TREE] {
+        let (model, table) = trained(learner);
+        let (description, bytes) = encode(&model).unwrap();
+        let change = |pointer: &str, value: Value| {
+            let mut changed = description.clone();
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            changed.pointer_mut(parent).unwrap()[key] = value;
+            decode(&changed, &bytes).unwrap_err()
+        };
+        let group = "/outcomes/0/uplift/groups/0".to_owned();
+        for (pointer, value) in [
+            (format!("{group}/n_arms"), 2.into()),
+            (format!("{group}/n_arms"), 99.into()),
+            (format!("{group}/layout"), 99.into()),
+            (format!("{group}/sampling"), serde_json::json!({"fraction": 2.0, "split_fraction": 1.0})),
+            (format!("{group}/sampling"), serde_json::json!({"fraction": 1.0, "split_fraction": 0.0})),
+            (format!("{group}/unknown"), 1.into()),
+            ("/outcomes/0/uplift/groups".into(), serde_json::json!([])),
+            ("/outcomes/0/uplift".into(), Value::Null),
+            ("/learner".into(), "t".into()),
+            ("/learner".into(), "causal_forest".into()),
+            ("/learner".into(), if learner == UPLIFT_TREE { "uplift_forest" } else { "uplift_tree" }.into()),
+        ] {
+            assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
+        }
+        any_byte_may_lie(&description, &bytes, &table);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The learner's section of the config: kinds, keys, their ranges, and what a forest's keys mean.
 
-use impactiq_trees::{ForestConfig, TreesError};
+use impactiq_trees::{ForestConfig, TreesError, UpliftKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,10 @@ pub enum LearnerKind {
     LinearDml,
     /// Doubly robust scores, linear in the features, with row intervals.
     LinearDr,
+    /// Forest of uplift trees: arm means in leaves split by an uplift criterion.
+    UpliftForest,
+    /// One uplift tree, to be read.
+    UpliftTree,
 }
 
 impl LearnerKind {
@@ -53,12 +57,20 @@ impl LearnerKind {
             LearnerKind::ClassTransformation => "class_transformation",
             LearnerKind::LinearDml => "linear_dml",
             LearnerKind::LinearDr => "linear_dr",
+            LearnerKind::UpliftForest => "uplift_forest",
+            LearnerKind::UpliftTree => "uplift_tree",
         }
     }
 
     /// Whether the learner reads the run's nuisances.
     pub(crate) fn needs_nuisances(self) -> bool {
-        !matches!(self, LearnerKind::S | LearnerKind::T)
+        !matches!(self, LearnerKind::S | LearnerKind::T) && !self.needs_propensity()
+    }
+
+    /// Whether the learner reads the run's propensity where it differs between rows, and otherwise
+    /// no nuisance: uplift trees compare the arms of a leaf as they are.
+    pub(crate) fn needs_propensity(self) -> bool {
+        matches!(self, LearnerKind::UpliftForest | LearnerKind::UpliftTree)
     }
 
     /// Whether the learner reads outcome means that know no arm.
@@ -72,9 +84,11 @@ with_base_settings! {
     pub struct LearnerConfig {
         /// s (one model, the arm among its features), t (one model per arm), causal_forest
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
-        /// r, dr, nonparam_dml, transformed_outcome or class_transformation (regressions whose
-        /// answer is the effect; docs/methods has a page of each), linear_dml or linear_dr (effects
-        /// linear in the features, with a table of coefficients and row intervals).
+        /// r, dr, nonparam_dml, transformed_outcome, class_transformation (regressions whose
+        /// answer is the effect), linear_dml or linear_dr (effects linear in the features, with a
+        /// table of coefficients and row intervals), uplift_forest (trees split by an uplift
+        /// criterion; `n_trees`, 100, `max_depth`, 5, and `min_leaf_rows`, 100, are its keys too) or
+        /// uplift_tree (one such tree to be read; depth 3). docs/methods has a page of each.
         pub kind: LearnerKind = LearnerKind::T,
         /// What the models are made of; for all kinds but forests and linear final stages.
         pub base: BaseKind = BaseKind::Boosted,
@@ -82,19 +96,21 @@ with_base_settings! {
         #[serde(skip_serializing_if = "Option::is_none")]
         pub covariance: Option<CovarianceKind> = None,
         /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
-        /// by the out-of-bag R-loss of small forests.
+        /// by the out-of-bag R-loss of small forests. Uplift forest and tree: rows of every arm per
+        /// leaf; left out: 10, or as many as hold ten events and ten non-events of a 0/1 outcome.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1))]
         pub min_arm_rows: Option<u32> = None,
         /// Forest: share of the rows each tree sees, above 0 up to 0.5 (below 1 when
-        /// `trees_per_bag` is 1); default 0.5.
+        /// `trees_per_bag` is 1); default 0.5. Uplift forest: above 0 up to 1; default 0.5.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub sample_fraction: Option<f64> = None,
         /// Forest: fill leaves with other rows than those that chose the splits; default true.
-        /// Row intervals need it.
+        /// Row intervals need it. Uplift forest: default false; uplift tree: default true.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub honest: Option<bool> = None,
-        /// Forest: features each node considers; default √p + 20, at most all p.
+        /// Forest: features each node considers; default √p + 20, at most all p. Uplift forest:
+        /// default 10; uplift tree: default all.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 1))]
         pub features_per_node: Option<u32> = None,
@@ -114,6 +130,21 @@ with_base_settings! {
         /// says; shrunken effects have no row intervals. Default false.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub shrink: Option<bool> = None,
+        /// Uplift forest and tree: what a split is good for: euclidean (default), kl or chi_square
+        /// (0/1 outcomes), ddp, interaction or cts.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub criterion: Option<UpliftKind> = None,
+        /// Uplift forest and tree: divide the gains of kl, euclidean and chi_square by their papers'
+        /// normalising factor; default true.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub normalise: Option<bool> = None,
+        /// Uplift forest and tree: while splits are compared, a child's means are drawn to its
+        /// parent's with the strength of this many rows, from 0; default 10.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub shrinkage: Option<f64> = None,
+        /// Uplift forest and tree: the gain of a split must exceed this, from 0; default 0.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub min_gain: Option<f64> = None,
     }
 }
 

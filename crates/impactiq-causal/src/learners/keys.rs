@@ -2,11 +2,13 @@
 //! key. A key written for a kind that doesn't read it is an error, never ignored.
 
 use super::config::{LearnerConfig, LearnerKind, check_forest};
+use super::uplift;
 use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, X,
+    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, UpliftForest,
+    UpliftTree, X,
 };
 
 /// Kinds made of base learners.
@@ -21,34 +23,50 @@ const OF_FOREST: &[LearnerKind] = &[CausalForest];
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 
+/// Kinds that split by an uplift criterion.
+const OF_UPLIFT: &[LearnerKind] = &[UpliftForest, UpliftTree];
+
+/// Kinds that grow several trees: all but the single one.
+const OF_MANY_TREES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest];
+
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest];
+const OF_TREES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest, UpliftTree];
+
+/// Kinds whose leaves are bounded by their rows alone, whatever the arm.
+const OF_LEAF_ROWS: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, UpliftForest, UpliftTree];
 
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
 
 /// Every key but `kind`.
-const KEYS: [Key; 20] = [
-    ("n_trees", |c| c.n_trees.is_some(), OF_TREES),
+const KEYS: [Key; 24] = [
+    ("n_trees", |c| c.n_trees.is_some(), OF_MANY_TREES),
     ("max_depth", |c| c.max_depth.is_some(), OF_TREES),
     ("covariance", |c| c.covariance.is_some(), OF_LINEAR),
     ("base", |c| c.base != BaseKind::default(), OF_BASE),
     ("learning_rate", |c| c.learning_rate.is_some(), OF_BASE),
     ("n_leaves", |c| c.n_leaves.is_some(), OF_BASE),
-    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_BASE),
+    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_LEAF_ROWS),
     ("l2", |c| c.l2.is_some(), OF_BASE),
     ("row_fraction", |c| c.row_fraction.is_some(), OF_BASE),
     ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
     ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
     ("penalty", |c| c.penalty.is_some(), OF_BASE),
-    ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_FOREST),
-    ("sample_fraction", |c| c.sample_fraction.is_some(), OF_FOREST),
-    ("honest", |c| c.honest.is_some(), OF_FOREST),
-    ("features_per_node", |c| c.features_per_node.is_some(), OF_FOREST),
+    ("min_arm_rows", |c| c.min_arm_rows.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
+    ("sample_fraction", |c| c.sample_fraction.is_some(), &[CausalForest, UpliftForest]),
+    ("honest", |c| c.honest.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
+    ("features_per_node", |c| c.features_per_node.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
     ("alpha", |c| c.alpha.is_some(), OF_FOREST),
     ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
     ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
     ("shrink", |c| c.shrink.is_some(), OF_FOREST),
+    ("criterion", |c| c.criterion.is_some(), OF_UPLIFT),
+    ("normalise", |c| c.normalise.is_some(), OF_UPLIFT),
+    ("shrinkage", |c| c.shrinkage.is_some(), OF_UPLIFT),
+    ("min_gain", |c| c.min_gain.is_some(), OF_UPLIFT),
 ];
 
 impl LearnerConfig {
@@ -67,6 +85,9 @@ impl LearnerConfig {
                 self.kind.name()
             );
             return Err(CausalError::setting("learner.base", self.base.name(), allowed));
+        }
+        if OF_UPLIFT.contains(&self.kind) {
+            uplift::check(self)?;
         }
         self.settings().check("learner", self.base)
     }

@@ -1,7 +1,7 @@
 //! Effect learners: from rows to the effect of each arm given features.
 //!
 //! The S- and T-learner predict each arm's mean; an effect is the difference of two of them, so
-//! `mean_t − mean_c = cate` holds to the last bit. The causal forest knows effects alone, with
+//! `mean_t − mean_c = cate` holds to the last bit, as it does for uplift trees and forests. The causal forest knows effects alone, with
 //! row-level intervals; so do the regressions of pseudo-outcomes, without intervals. What must not live here: hold-outs, averages over a data set.
 
 mod causal_forest;
@@ -14,6 +14,7 @@ mod pseudo;
 mod s;
 mod t;
 mod task;
+mod uplift;
 mod x;
 
 use impactiq_data::{Arms, DataError, Seed, Watch};
@@ -26,6 +27,7 @@ pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use s::SModel;
 pub use t::TModel;
 pub use task::{Effects, LearnerNuisances, LearnerTask};
+pub use uplift::{UpliftForestModel, UpliftTreeModel, n_groups};
 pub use x::{XContrast, XModel};
 
 use crate::base::{BaseKind, Inputs, Loss};
@@ -48,6 +50,10 @@ pub enum EffectModel {
     Direct(DirectModel),
     /// A linear final stage: linear_dml, linear_dr.
     Linear(LearnerKind, LinearStage),
+    /// Uplift forest.
+    UpliftForest(UpliftForestModel),
+    /// Uplift tree.
+    UpliftTree(UpliftTreeModel),
 }
 
 /// A learned effect, and what a forest's report says of it.
@@ -80,6 +86,10 @@ pub fn fit_effect(
     let effect = match config.kind {
         LearnerKind::S => EffectModel::S(SModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::T => EffectModel::T(TModel::fit(config, inputs, task, seed, watch)?),
+        LearnerKind::UpliftForest => {
+            EffectModel::UpliftForest(UpliftForestModel::fit(config, inputs, task, seed, watch)?)
+        }
+        LearnerKind::UpliftTree => EffectModel::UpliftTree(UpliftTreeModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
             return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() });
@@ -108,6 +118,8 @@ impl EffectModel {
             EffectModel::X(_) => LearnerKind::X,
             EffectModel::Direct(model) => model.kind,
             EffectModel::Linear(kind, _) => *kind,
+            EffectModel::UpliftForest(_) => LearnerKind::UpliftForest,
+            EffectModel::UpliftTree(_) => LearnerKind::UpliftTree,
         }
     }
 
@@ -124,6 +136,8 @@ impl EffectModel {
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
+            EffectModel::UpliftForest(model) => model.means(inputs),
+            EffectModel::UpliftTree(model) => model.means(inputs),
         };
         let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect()).collect();
         Ok(Effects { cate, mean, ..Effects::default() })
@@ -131,17 +145,20 @@ impl EffectModel {
 
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
     /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
-    /// rows know the effect, as the arm's do, the share of the former), none of a forest or a
-    /// linear final stage.
+    /// rows know the effect, as the arm's do, the share of the former), none of forests, uplift
+    /// trees and linear final stages.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
             EffectModel::T(model) => model.models.iter().collect(),
-            EffectModel::CausalForest(_) | EffectModel::Linear(..) => Vec::new(),
             EffectModel::X(model) => {
                 model.contrasts.iter().flat_map(|c| [&c.of_control, &c.of_arm, &c.share]).collect()
             }
             EffectModel::Direct(model) => model.models.iter().collect(),
+            EffectModel::CausalForest(_)
+            | EffectModel::Linear(..)
+            | EffectModel::UpliftForest(_)
+            | EffectModel::UpliftTree(_) => Vec::new(),
         }
     }
 }

@@ -27,10 +27,10 @@ const EDGE: f64 = 1e-6;
 #[serde(rename_all = "snake_case")]
 pub enum UpliftKind {
     /// Divergence Σ p log(p / q) of treatment from control; 0/1 outcomes.
-    #[default]
     #[serde(rename = "kl")]
     KullbackLeibler,
     /// Σ (p − q)²; squared differences of means for other outcomes.
+    #[default]
     Euclidean,
     /// Σ (p − q)² / q; 0/1 outcomes.
     ChiSquare,

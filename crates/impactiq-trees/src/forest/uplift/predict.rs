@@ -29,7 +29,7 @@ impl UpliftForest {
                 &all
             }
         };
-        let walkers = self.walkers();
+        let walkers = self.walkers.as_ref();
         let block = |rows: &[u32]| self.block(walkers, &columns, rows);
         // A block's answers do not depend on where it begins, so its size may follow the threads.
         let size = rows.len().div_ceil(rayon::current_num_threads()).clamp(1, BLOCK_ROWS);

@@ -309,7 +309,7 @@ fn what_cannot_be_is_named() {
         assert_eq!(forest.to_string(), tree.to_string());
         forest
     };
-    let config = small();
+    let config = UpliftConfig { criterion: UpliftKind::KullbackLeibler, ..small() };
     assert!(matches!(error(&data.task(&data.number, 2), &config), TreesError::BadSetting { key: "criterion", .. }));
     assert!(matches!(error(&UpliftTask { n_arms: 9, ..task }, &config), TreesError::BadSetting { key: "n_arms", .. }));
     assert_eq!(error(&UpliftTask { n_arms: 3, ..task }, &config), TreesError::EmptyArm { arm: 2 });
