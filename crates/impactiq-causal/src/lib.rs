@@ -20,12 +20,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv,
+// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv, dose,
 // learners, health, config, model, codec, train, evaluate.
 pub mod base;
 pub mod codec;
 pub mod config;
 pub mod dml;
+pub mod dose;
 pub mod effect;
 pub mod error;
 pub mod evaluate;

@@ -30,6 +30,7 @@ pub const HOUSE: [Floor; 7] = [
             "bins",
             "roles",
             "treatment",
+            "dose",
             "folds",
             "dataset",
             "synth",
@@ -54,6 +55,7 @@ pub const HOUSE: [Floor; 7] = [
             "arms",
             "balance",
             "experiment",
+            "dose_balance",
             "radix",
             "scored",
             "slice",
@@ -100,8 +102,8 @@ pub const HOUSE: [Floor; 7] = [
         name: "impactiq-causal",
         below: &["impactiq-trees", "impactiq-metrics", "impactiq-data"],
         rooms: &[
-            "error", "linear", "base", "nuisance", "overlap", "effect", "dml", "iv", "learners", "health", "config",
-            "model", "codec", "train", "evaluate",
+            "error", "linear", "base", "nuisance", "overlap", "effect", "dml", "iv", "dose", "learners", "health",
+            "config", "model", "codec", "train", "evaluate",
         ],
     },
     Floor {

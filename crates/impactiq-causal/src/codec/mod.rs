@@ -34,6 +34,8 @@ struct Header {
     format: u64,
     learner: LearnerKind,
     arms: Arms,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dose: Option<String>,
     features: Vec<FeatureHeader>,
     outcomes: Vec<OutcomeHeader>,
 }
@@ -94,6 +96,7 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
         format: FORMAT,
         learner: model.learner(),
         arms: model.arms.clone(),
+        dose: model.dose.clone(),
         outcomes: outcomes.collect(),
         features: model
             .features
@@ -151,7 +154,11 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     let mut reader = Reader::new(bytes)?;
     let mut outcomes = Vec::with_capacity(header.outcomes.len());
     let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
-    let shape = Shape { names: &names, n_arms: header.arms.len(), with_arm: header.learner == LearnerKind::S };
+    let shape = Shape {
+        names: &names,
+        n_arms: header.arms.len().max(if header.dose.is_some() { 2 } else { 0 }),
+        with_arm: header.learner == LearnerKind::S,
+    };
     for (index, outcome) in header.outcomes.into_iter().enumerate() {
         let (name, kind) = (outcome.name.clone(), outcome.kind);
         let effect = read_effect(header.learner, outcome, index, &shape, &mut reader)?;
@@ -159,18 +166,22 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     }
     reader.finish()?;
     let (features, bins) = header.features.into_iter().map(|f| (f.name, f.bins)).unzip();
-    Ok(CausalModel::new(header.arms, features, bins, outcomes))
+    Ok(CausalModel::new(header.arms, features, bins, outcomes).of_dose(header.dose))
 }
 
 fn check_names(header: &Header) -> Result<(), CausalError> {
     let arms: Vec<&str> = header.arms.labels().iter().map(String::as_str).collect();
     let features: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
     let outcomes: Vec<&str> = header.outcomes.iter().map(|o| o.name.as_str()).collect();
-    for (what, mut names, least, most) in [
-        ("arms", arms, 2, impactiq_data::treatment::MAX_ARMS),
-        ("features", features, 1, MAX_NAMES),
-        ("outcomes", outcomes, 1, MAX_NAMES),
-    ] {
+    if header.dose.is_some() && !header.learner.takes_doses() {
+        let problem = format!("the learner '{}' is of arms", header.learner.name());
+        return Err(CausalError::corrupt("dose", problem));
+    }
+    // A dose has no arms at all.
+    let (least, most) = if header.dose.is_some() { (0, 0) } else { (2, impactiq_data::treatment::MAX_ARMS) };
+    for (what, mut names, least, most) in
+        [("arms", arms, least, most), ("features", features, 1, MAX_NAMES), ("outcomes", outcomes, 1, MAX_NAMES)]
+    {
         if !(least..=most).contains(&names.len()) {
             return Err(CausalError::corrupt(what, format!("{} of them", names.len())));
         }
@@ -212,6 +223,7 @@ fn check_bins(bins: &FeatureBins) -> Result<(), String> {
 
 struct Shape<'a> {
     names: &'a [&'a str],
+    /// Arms; a dose counts as two, for its one effect.
     n_arms: usize,
     with_arm: bool,
 }

@@ -45,11 +45,11 @@ pub struct Gate {
 }
 
 impl Gate {
-    fn new(name: &str, passed: bool, value: Option<f64>, limit: Option<f64>, detail: String) -> Self {
+    pub(super) fn new(name: &str, passed: bool, value: Option<f64>, limit: Option<f64>, detail: String) -> Self {
         Gate { name: name.into(), passed, value, limit, detail }
     }
 
-    fn untested(name: &str, why: &str) -> Self {
+    pub(super) fn untested(name: &str, why: &str) -> Self {
         Gate::new(name, true, None, None, why.into())
     }
 }
@@ -115,7 +115,7 @@ fn sample_ratio(data: &Dataset, propensity: &[OutOfFold], limits: &GatesConfig) 
     Ok(Gate::new("sample_ratio", passed, Some(test.p), Some(limits.srm_p_min), detail))
 }
 
-fn post_treatment(data: &Dataset, rows: &[BalanceRow]) -> Gate {
+pub(super) fn post_treatment(data: &Dataset, rows: &[BalanceRow]) -> Gate {
     if data.assignment == Assignment::Observational {
         return Gate::untested("post_treatment", "observational data: features are expected to differ between arms");
     }

@@ -49,6 +49,13 @@ pub enum Warning {
         /// The smaller number of the two.
         n: u64,
     },
+    /// Features leave little of a dose unexplained.
+    LittleDose {
+        /// The dose.
+        dose: String,
+        /// Share of its variance that they leave.
+        share: f64,
+    },
     /// There are few clusters.
     FewClusters {
         /// How many.
@@ -92,6 +99,11 @@ impl fmt::Display for Warning {
             Warning::FewEvents { outcome, arm, n } => {
                 write!(f, "outcome '{outcome}' has only {n} rows of its rarer value in arm '{arm}'")
             }
+            Warning::LittleDose { dose, share } => write!(
+                f,
+                "features leave only {:.1} % of the variance of '{dose}' unexplained: its effect stands on few rows",
+                share * 100.0
+            ),
             Warning::FewClusters { n } => write!(f, "only {n} clusters: read intervals with care"),
             Warning::CutPropensity { arm, share } => write!(
                 f,

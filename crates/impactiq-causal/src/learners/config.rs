@@ -39,6 +39,31 @@ pub enum LearnerKind {
 }
 
 impl LearnerKind {
+    /// Every kind.
+    pub const ALL: [LearnerKind; 9] = [
+        LearnerKind::S,
+        LearnerKind::T,
+        LearnerKind::CausalForest,
+        LearnerKind::X,
+        LearnerKind::R,
+        LearnerKind::Dr,
+        LearnerKind::NonparamDml,
+        LearnerKind::TransformedOutcome,
+        LearnerKind::ClassTransformation,
+    ];
+
+    /// The learners of doses, as the config writes them.
+    pub fn names_for_doses() -> String {
+        let names: Vec<&str> =
+            LearnerKind::ALL.into_iter().filter(|k| k.takes_doses()).map(LearnerKind::name).collect();
+        names.join(", ")
+    }
+
+    /// Whether the learner is defined for a treatment that is an amount.
+    pub fn takes_doses(self) -> bool {
+        matches!(self, LearnerKind::CausalForest | LearnerKind::NonparamDml)
+    }
+
     /// The kind as the config writes it.
     pub fn name(self) -> &'static str {
         match self {

@@ -25,7 +25,7 @@ pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use s::SModel;
 pub use t::TModel;
-pub use task::{Effects, LearnerNuisances, LearnerTask};
+pub use task::{DoseTask, Effects, LearnerNuisances, LearnerTask};
 pub use x::{XContrast, XModel};
 
 use crate::base::{BaseKind, Inputs, Loss};
@@ -96,6 +96,35 @@ pub fn fit_effect(
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
     };
     Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
+}
+
+/// Learns the effect of one unit of a dose on one outcome.
+///
+/// # Errors
+/// [`CausalError::NotForDoses`] for a learner of arms, [`CausalError::NoVariation`], and what base
+/// learners find.
+pub fn fit_dose_effect(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &DoseTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    match config.kind {
+        LearnerKind::CausalForest => {
+            let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
+            Ok(Fitted { effect: EffectModel::CausalForest(model), forests })
+        }
+        LearnerKind::NonparamDml => {
+            let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
+            Ok(Fitted { effect: EffectModel::Direct(model), forests: Vec::new() })
+        }
+        kind => Err(CausalError::NotForDoses {
+            kind: kind.name().to_owned(),
+            dose: task.name.to_owned(),
+            learners: LearnerKind::names_for_doses(),
+        }),
+    }
 }
 
 impl EffectModel {

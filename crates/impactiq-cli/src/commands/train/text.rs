@@ -17,23 +17,35 @@ impl TrainedModel {
         let report = &self.report;
         let data = &self.manifest.data;
         let arms: Vec<String> = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
+        let treatment = match &report.dose {
+            Some(dose) => format!(
+                "Dose {}: mean {}, from {} to {}",
+                dose.column,
+                number::plain(dose.mean),
+                number::plain(dose.smallest),
+                number::plain(dose.largest)
+            ),
+            None => format!("Arms (control first): {}", arms.join(" · ")),
+        };
         let mut text = format!(
-            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\nArms (control first): {}\n",
+            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\n{treatment}\n",
             self.manifest.id,
             output.display(),
             number::count(data.n_rows),
             number::count(data.n_rows_read),
             number::count(data.n_holdout),
-            arms.join(" · "),
         );
         for contrast in &report.contrasts {
             let unit = self.unit(&contrast.outcome);
-            text.push_str(&format!(
-                "\nEffect of {} against {} on {}\n",
-                contrast.arm,
-                self.manifest.arms.first().map_or("control", String::as_str),
-                contrast.outcome
-            ));
+            text.push_str(&match &report.dose {
+                Some(dose) => format!("\nEffect of one unit more of {} on {}\n", dose.column, contrast.outcome),
+                None => format!(
+                    "\nEffect of {} against {} on {}\n",
+                    contrast.arm,
+                    self.manifest.arms.first().map_or("control", String::as_str),
+                    contrast.outcome
+                ),
+            });
             text.push_str(&averages_table(contrast, unit).render(2));
         }
         if !report.forests.is_empty() {
@@ -71,9 +83,10 @@ impl TrainedModel {
             ("better by", Align::Right),
         ]);
         let nuisance = &self.report.nuisance;
+        let of_treatment = if self.report.dose.is_some() { "(mean of the dose)" } else { "(probability of the arm)" };
         let of_outcomes =
             nuisance.outcomes.iter().flat_map(|o| o.arms.iter().map(move |arm| (o.outcome.as_str(), arm)));
-        let of_arms = nuisance.propensity_losses.iter().map(|arm| ("(probability of the arm)", arm));
+        let of_arms = nuisance.propensity_losses.iter().map(|arm| (of_treatment, arm));
         for (name, arm) in of_outcomes.chain(of_arms) {
             let loss = &arm.loss;
             table.row([
@@ -109,7 +122,11 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ("incremental outcomes", &contrast.incremental, Unit::Count),
     ];
     let of_targets = contrast.estimands.iter().map(|of| (over(of.estimand), &of.aipw, unit));
-    for (name, estimate, unit) in rows.into_iter().chain(of_targets) {
+    let all: Vec<_> = match &contrast.estimators.partially_linear {
+        Some(effect) => vec![("partially linear", effect, unit)],
+        None => rows.into_iter().chain(of_targets).collect(),
+    };
+    for (name, estimate, unit) in all {
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
