@@ -76,10 +76,10 @@ impl Doses<'_> {
         let total: f64 = (0..n).map(|row| self.weight(row)).sum();
         let mean = (0..n).map(|row| self.weight(row) * self.dose[row]).sum::<f64>() / total;
         let (mut with, mut all) = ([0.0; 2], [0.0; 2]);
-        for row in 0..n {
+        for (row, missing) in missing.iter().enumerate() {
             let side = usize::from(self.dose[row] <= mean);
             all[side] += self.weight(row);
-            with[side] += self.weight(row) * missing[row];
+            with[side] += self.weight(row) * missing;
         }
         [0, 1].map(|side| if all[side] > 0.0 { with[side] / all[side] } else { 0.0 })
     }

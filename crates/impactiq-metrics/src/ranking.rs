@@ -89,7 +89,7 @@ impl<'a> Ranking<'a> {
         let marks = Marks::new(&sorted, &cumulative, &grid, &options.k);
         let flat = sorted.is_constant().then_some(NO_HETEROGENEITY);
         let raw = match (sorted.total().treated > 0.0, sorted.total().control > 0.0) {
-            _ if scored.assignment == Assignment::Dose => scored.raw_refusal(),
+            _ if matches!(scored.assignment, Assignment::NoArms(_)) => scored.raw_refusal(),
             (false, _) => Some("no treated rows"),
             (_, false) => Some("no control rows"),
             _ => scored.raw_refusal(),
@@ -222,8 +222,8 @@ impl<'a> Ranking<'a> {
 
     fn causalml_entries(&self, entries: &mut Vec<Entry>) {
         let weight = self.sorted.total().weight();
-        let dose = self.raw.filter(|_| self.sorted.rows().assignment == Assignment::Dose);
-        let refusal = dose.or(causalml::refusal(&self.sorted)).or(self.flat).or(self.raw);
+        let no_arms = self.raw.filter(|_| matches!(self.sorted.rows().assignment, Assignment::NoArms(_)));
+        let refusal = no_arms.or(causalml::refusal(&self.sorted)).or(self.flat).or(self.raw);
         let scores = if refusal.is_none() { Some(causalml::scores(&self.sorted)) } else { None };
         let everything: Shares = vec![(0..self.sorted.n(), 1.0)];
         let overall = difference(&self.sorted, &everything, &everything, self.dense.as_ref()).0;

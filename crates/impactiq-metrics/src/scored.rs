@@ -18,8 +18,8 @@ pub enum Assignment<'a> {
     PerRow(&'a [f64]),
     /// Not by lot.
     Observational,
-    /// No arms at all: the treatment is an amount.
-    Dose,
+    /// No arms that could be compared, and why: the treatment is an amount, or was chosen.
+    NoArms(&'static str),
 }
 
 /// Rows of one contrast: the arm's rows (treated) and the control's, each with a score.
@@ -27,7 +27,7 @@ pub enum Assignment<'a> {
 pub struct Scored<'a> {
     /// Predicted effect or any other priority, n finite values; high means "treat first".
     pub score: &'a [f64],
-    /// 1 for a row of the arm, 0 for a row of the control; 0 for all rows with a dose.
+    /// 1 for a row of the arm, 0 for a row of the control; 0 for all rows without arms.
     pub treated: &'a [u8],
     /// Outcome, n finite values.
     pub outcome: &'a [f64],
@@ -222,7 +222,7 @@ impl<'a> Scored<'a> {
     /// Why arms cannot be compared by their raw sums, if so.
     pub fn raw_refusal(&self) -> Option<&'static str> {
         match self.assignment {
-            Assignment::Dose => Some("the treatment is a dose: there are no arms to compare"),
+            Assignment::NoArms(reason) => Some(reason),
             Assignment::Observational => {
                 Some("raw arm differences are biased in observational data; use the doubly robust metrics")
             }

@@ -406,7 +406,10 @@ mod tests {
             assert!(error.to_string().starts_with(key), "{error}");
         }
         let error = config("dose: x", "learner: {kind: t}").check_settings().unwrap_err();
-        assert_eq!(error.hint().unwrap(), "set `learner: {kind: causal_forest}`; learners of doses: causal_forest, nonparam_dml");
+        assert_eq!(
+            error.hint().unwrap(),
+            "set `learner: {kind: causal_forest}`; learners of doses: causal_forest, nonparam_dml"
+        );
         let slip = config("dose: xx", forest).check(table().names()).unwrap_err();
         assert_eq!(slip.hint().unwrap(), "did you mean 'x'?");
         let leak = config("dose: x", &format!("{forest}\nfeatures: {{d: \"x * 2\"}}")).check(table().names());

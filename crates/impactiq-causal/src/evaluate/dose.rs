@@ -12,7 +12,7 @@ use impactiq_metrics::{Assignment as Lot, Estimate, Scored};
 use super::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
 use crate::config::CheckedConfig;
 use crate::dml::{ScoreRows, spread};
-use crate::dose::Residuals;
+use crate::dose::{NO_ARMS, Residuals};
 use crate::error::CausalError;
 use crate::nuisance::{self, DoseNuisances, OutOfFold};
 use crate::train::dose_nuisances;
@@ -76,7 +76,7 @@ impl One<'_> {
             weights: data.weights.as_deref(),
             clusters: data.clusters.as_deref(),
             row_ids: Some(&data.row_ids),
-            assignment: Lot::Dose,
+            assignment: Lot::NoArms(NO_ARMS),
             gamma: Some(&gamma),
         };
         let mut evaluation = report::evaluate(&scored, &options(config))?;
