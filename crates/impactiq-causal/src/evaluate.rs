@@ -5,6 +5,7 @@
 //! evaluation rows are few. The metrics themselves live one floor down.
 
 mod dose;
+mod instrument;
 
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckedConfig, ScoreKind};
 use crate::error::CausalError;
+use crate::learners::LearnerKind;
 use crate::model::CausalModel;
 use crate::nuisance::{self, NuisanceReport, OutOfFold};
 use crate::overlap;
@@ -104,6 +106,9 @@ pub fn evaluate_scores(
     config: &CheckedConfig,
     watch: &dyn Watch,
 ) -> Result<EvaluateReport, CausalError> {
+    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::evaluate_scores(scores, data, rows, config, watch);
+    }
     if let Some(dose) = &data.dose {
         return dose::evaluate_scores(scores, data, dose, rows, config, watch);
     }

@@ -20,7 +20,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv, dose,
+// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv, dose, instrument,
 // learners, health, config, model, codec, train, evaluate.
 pub mod base;
 pub mod codec;
@@ -31,6 +31,7 @@ pub mod effect;
 pub mod error;
 pub mod evaluate;
 pub mod health;
+pub mod instrument;
 pub mod iv;
 pub mod learners;
 pub mod linear;

@@ -4,6 +4,7 @@
 //! the rows outside the hold-out. Stages are named to the watch as in [`STAGES`].
 
 mod dose;
+mod instrument;
 
 use std::fmt;
 
@@ -17,7 +18,8 @@ use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
-use crate::learners::{ForestReport, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
+use crate::instrument::InstrumentReport;
+use crate::learners::{ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
@@ -46,6 +48,9 @@ pub struct TrainReport {
     /// The dose, where the treatment is an amount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dose: Option<DoseSummary>,
+    /// What the instrument tells, by outcome; for instrumental forests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instruments: Vec<InstrumentReport>,
     /// Average effects per outcome and arm, over all kept rows.
     pub contrasts: Vec<ContrastAverages>,
     /// How well the nuisances fit, out of fold.
@@ -119,6 +124,9 @@ impl<'de> Deserialize<'de> for ArmCounts {
 /// [`CausalError::PostTreatment`] from the guard, [`CausalError::NoOverlap`],
 /// [`CausalError::TooFewRows`], [`CausalError::NotBinary`], [`CausalError::Stopped`].
 pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<Trained, CausalError> {
+    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::train(config, data, watch);
+    }
     if let Some(dose) = &data.dose {
         return dose::train(config, data, dose, watch);
     }
@@ -146,6 +154,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         n_holdout: held_out.iter().filter(|&&held| held).count() as u64,
         arms: ArmCounts(arms),
         dose: None,
+        instruments: Vec::new(),
         contrasts,
         nuisance: report_nuisance,
         warnings: health::warnings(data, &balance, &overlap),
@@ -157,6 +166,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
 }
 
 pub(crate) use dose::dose_nuisances;
+pub(crate) use instrument::{chosen, instrument_nuisances};
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.
 pub(crate) fn run_nuisances(
@@ -251,6 +261,9 @@ fn learn(
 /// fails is a value, not an error.
 pub fn check(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<CheckReport, CausalError> {
     let settings = config.config();
+    if settings.learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::check(config, data, watch);
+    }
     if let Some(dose) = &data.dose {
         let mean = dose::mean(config, data, dose, watch)?;
         return health::check_dose(data, dose, &mean, &settings.gates);

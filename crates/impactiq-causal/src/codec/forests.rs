@@ -53,11 +53,15 @@ pub(super) fn read(
     header: ForestHeader,
     prefix: &str,
     (n_features, n_contrasts): (usize, usize),
+    instrumental: bool,
     reader: &mut Reader<'_>,
 ) -> Result<ForestModel, CausalError> {
     let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
     if header.average.len() != n_contrasts || header.average.iter().any(|effect| !effect.is_finite()) {
         return Err(corrupt(format!("{} average effects for {n_contrasts} contrasts", header.average.len())));
+    }
+    if instrumental && n_contrasts != 1 {
+        return Err(corrupt(format!("one instrument for {n_contrasts} contrasts")));
     }
     let joint = n_contrasts <= MAX_JOINT;
     let (n_forests, each) = if joint { (1, n_contrasts) } else { (n_contrasts, 1) };
@@ -73,7 +77,7 @@ pub(super) fn read(
         }
         let arrays = ForestArrays {
             n_features,
-            kind: ForestKind::Effect { n_contrasts: each },
+            kind: if instrumental { ForestKind::Instrument } else { ForestKind::Effect { n_contrasts: each } },
             bags: Bags {
                 trees_per_bag: part.trees_per_bag,
                 fraction: part.fraction,

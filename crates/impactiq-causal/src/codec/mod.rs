@@ -84,7 +84,9 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             .map(|(part, base)| write_base(base, &prefix(index, part), &mut writer))
             .collect(),
         forest: match &outcome.effect {
-            EffectModel::CausalForest(model) => Some(forests::write(model, &format!("outcome{index}"), &mut writer)),
+            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
+                Some(forests::write(model, &format!("outcome{index}"), &mut writer))
+            }
             _ => None,
         },
         linear: match &outcome.effect {
@@ -246,7 +248,10 @@ fn read_effect(
     let expected = match learner {
         LearnerKind::S => 1,
         LearnerKind::T => shape.n_arms,
-        LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => 0,
+        LearnerKind::CausalForest
+        | LearnerKind::InstrumentalForest
+        | LearnerKind::LinearDml
+        | LearnerKind::LinearDr => 0,
         LearnerKind::X => 3 * (shape.n_arms - 1),
         LearnerKind::R
         | LearnerKind::Dr
@@ -258,7 +263,8 @@ fn read_effect(
         let problem = format!("{} models where {expected} were expected", outcome.models.len());
         return Err(CausalError::corrupt(what(), problem));
     }
-    if outcome.forest.is_some() != (learner == LearnerKind::CausalForest) {
+    let is_forest = matches!(learner, LearnerKind::CausalForest | LearnerKind::InstrumentalForest);
+    if outcome.forest.is_some() != is_forest {
         return Err(CausalError::corrupt(what(), "forests and the kind of learner do not go together"));
     }
     let is_linear = matches!(learner, LearnerKind::LinearDml | LearnerKind::LinearDr);
@@ -271,7 +277,12 @@ fn read_effect(
     }
     if let Some(forest) = outcome.forest {
         let sizes = (shape.names.len(), shape.n_arms - 1);
-        return Ok(EffectModel::CausalForest(forests::read(forest, &format!("outcome{index}"), sizes, reader)?));
+        let instrumental = learner == LearnerKind::InstrumentalForest;
+        let model = forests::read(forest, &format!("outcome{index}"), sizes, instrumental, reader)?;
+        return Ok(match instrumental {
+            true => EffectModel::InstrumentalForest(model),
+            false => EffectModel::CausalForest(model),
+        });
     }
     let mut models = outcome
         .models
@@ -281,7 +292,11 @@ fn read_effect(
         .collect::<Result<Vec<_>, _>>()?;
     Ok(match learner {
         LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
-        LearnerKind::T | LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr => {
+        LearnerKind::T
+        | LearnerKind::CausalForest
+        | LearnerKind::InstrumentalForest
+        | LearnerKind::LinearDml
+        | LearnerKind::LinearDr => {
             EffectModel::T(TModel { models })
         }
         LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),

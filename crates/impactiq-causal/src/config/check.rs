@@ -110,6 +110,15 @@ impl Config {
     /// Arms or a dose, never both, and a learner that can learn from what there is.
     fn check_exposure(&self) -> Result<(), CausalError> {
         let kind = self.learner.kind;
+        if kind == LearnerKind::InstrumentalForest {
+            if self.roles.instrument.is_none() {
+                return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+            }
+            if self.assignment.probability.is_some() {
+                let allowed = "with an instrument the treatment was chosen, so it must be left out";
+                return Err(CausalError::setting("assignment.probability", "given", allowed));
+            }
+        }
         let Some(dose) = &self.roles.dose else { return Ok(()) };
         let useless = |key: &str| Err(CausalError::NotWithDose { key: key.to_owned(), dose: dose.clone() });
         if !self.roles.treatment.is_empty() {

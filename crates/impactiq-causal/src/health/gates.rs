@@ -10,6 +10,8 @@ use super::balance::{BalanceRow, balance, joint_p, moved};
 use super::warnings::{Warning, warnings};
 use crate::effect::design_weights;
 use crate::error::CausalError;
+use crate::instrument::WEAK_F;
+use crate::iv::FirstStage;
 use crate::nuisance::OutOfFold;
 use crate::overlap;
 
@@ -32,7 +34,8 @@ pub struct CheckReport {
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
-    /// `sample_ratio`, `post_treatment`, `balance`, `joint_balance`, `overlap` or `power`.
+    /// `sample_ratio`, `post_treatment`, `balance`, `joint_balance`, `overlap`, `power`, and with an
+    /// instrument `first_stage`.
     pub name: String,
     /// Whether it passed; what can't be tested passes and says so.
     pub passed: bool,
@@ -51,6 +54,21 @@ impl Gate {
 
     pub(super) fn untested(name: &str, why: &str) -> Self {
         Gate::new(name, true, None, None, why.into())
+    }
+}
+
+impl CheckReport {
+    /// The same with how strongly an instrument pulls; below F = 10 it fails.
+    pub(crate) fn with_first_stage(mut self, instrument: &str, first_stage: &FirstStage) -> Self {
+        let f = first_stage.f.statistic;
+        let detail = format!(
+            "'{instrument}' moves the treatment with F = {f:.1} and explains {:.2} % of its variance",
+            100.0 * first_stage.partial_r2
+        );
+        let gate = Gate::new("first_stage", f >= WEAK_F, f.is_finite().then_some(f), Some(WEAK_F), detail);
+        self.passed &= gate.passed;
+        self.gates.push(gate);
+        self
     }
 }
 

@@ -49,6 +49,13 @@ pub enum Warning {
         /// The smaller number of the two.
         n: u64,
     },
+    /// An instrument hardly moves the treatment.
+    WeakInstrument {
+        /// The instrument.
+        instrument: String,
+        /// F of the first stage.
+        f: f64,
+    },
     /// Features leave little of a dose unexplained.
     LittleDose {
         /// The dose.
@@ -99,6 +106,11 @@ impl fmt::Display for Warning {
             Warning::FewEvents { outcome, arm, n } => {
                 write!(f, "outcome '{outcome}' has only {n} rows of its rarer value in arm '{arm}'")
             }
+            Warning::WeakInstrument { instrument, f: statistic } => write!(
+                f,
+                "the instrument '{instrument}' is weak (first-stage F {statistic:.1}, below 10): trust its \
+                 Anderson-Rubin set, not the intervals of the estimates"
+            ),
             Warning::LittleDose { dose, share } => write!(
                 f,
                 "features leave only {:.1} % of the variance of '{dose}' unexplained: its effect stands on few rows",

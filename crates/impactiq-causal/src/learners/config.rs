@@ -36,11 +36,13 @@ pub enum LearnerKind {
     LinearDml,
     /// Doubly robust scores, linear in the features, with row intervals.
     LinearDr,
+    /// Honest forest of the effect by way of an instrument.
+    InstrumentalForest,
 }
 
 impl LearnerKind {
     /// Every kind.
-    pub const ALL: [LearnerKind; 9] = [
+    pub const ALL: [LearnerKind; 12] = [
         LearnerKind::S,
         LearnerKind::T,
         LearnerKind::CausalForest,
@@ -50,6 +52,9 @@ impl LearnerKind {
         LearnerKind::NonparamDml,
         LearnerKind::TransformedOutcome,
         LearnerKind::ClassTransformation,
+        LearnerKind::InstrumentalForest,
+        LearnerKind::LinearDml,
+        LearnerKind::LinearDr,
     ];
 
     /// The learners of doses, as the config writes them.
@@ -61,7 +66,7 @@ impl LearnerKind {
 
     /// Whether the learner is defined for a treatment that is an amount.
     pub fn takes_doses(self) -> bool {
-        matches!(self, LearnerKind::CausalForest | LearnerKind::NonparamDml)
+        matches!(self, LearnerKind::CausalForest | LearnerKind::NonparamDml | LearnerKind::InstrumentalForest)
     }
 
     /// The kind as the config writes it.
@@ -78,6 +83,7 @@ impl LearnerKind {
             LearnerKind::ClassTransformation => "class_transformation",
             LearnerKind::LinearDml => "linear_dml",
             LearnerKind::LinearDr => "linear_dr",
+            LearnerKind::InstrumentalForest => "instrumental_forest",
         }
     }
 
@@ -98,8 +104,9 @@ with_base_settings! {
         /// s (one model, the arm among its features), t (one model per arm), causal_forest
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
         /// r, dr, nonparam_dml, transformed_outcome or class_transformation (regressions whose
-        /// answer is the effect; docs/methods has a page of each), linear_dml or linear_dr (effects
-        /// linear in the features, with a table of coefficients and row intervals).
+        /// answer is the effect), linear_dml or linear_dr (effects linear in the features, with a
+        /// table of coefficients and row intervals), or instrumental_forest (needs
+        /// `roles.instrument`); docs/methods has a page of each.
         pub kind: LearnerKind = LearnerKind::T,
         /// What the models are made of; for all kinds but forests and linear final stages.
         pub base: BaseKind = BaseKind::Boosted,

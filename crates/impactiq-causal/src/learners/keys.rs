@@ -6,7 +6,8 @@ use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, X,
+    CausalForest, ClassTransformation, Dr, InstrumentalForest, LinearDml, LinearDr, NonparamDml, R, S, T,
+    TransformedOutcome, X,
 };
 
 /// Kinds made of base learners.
@@ -16,13 +17,16 @@ const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcom
 const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 
 /// Kinds that grow honest trees on moments.
-const OF_FOREST: &[LearnerKind] = &[CausalForest];
+const OF_FOREST: &[LearnerKind] = &[CausalForest, InstrumentalForest];
+
+/// Forests that may shrink toward their average.
+const OF_SHRINKING: &[LearnerKind] = &[CausalForest];
 
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest];
+const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, InstrumentalForest];
 
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
@@ -48,7 +52,7 @@ const KEYS: [Key; 20] = [
     ("alpha", |c| c.alpha.is_some(), OF_FOREST),
     ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
     ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
-    ("shrink", |c| c.shrink.is_some(), OF_FOREST),
+    ("shrink", |c| c.shrink.is_some(), OF_SHRINKING),
 ];
 
 impl LearnerConfig {

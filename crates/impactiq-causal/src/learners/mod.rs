@@ -25,7 +25,7 @@ pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use s::SModel;
 pub use t::TModel;
-pub use task::{DoseTask, Effects, LearnerNuisances, LearnerTask};
+pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask};
 pub use x::{XContrast, XModel};
 
 use crate::base::{BaseKind, Inputs, Loss};
@@ -41,6 +41,8 @@ pub enum EffectModel {
     T(TModel),
     /// Causal forest.
     CausalForest(ForestModel),
+    /// Forest of the effect by way of an instrument.
+    InstrumentalForest(ForestModel),
     /// X-learner.
     X(XModel),
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
@@ -88,6 +90,10 @@ pub fn fit_effect(
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
             return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
         }
+        LearnerKind::InstrumentalForest => {
+            // Only a caller inside this crate could come here: the door goes by the kind.
+            return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+        }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::R
         | LearnerKind::Dr
@@ -96,6 +102,21 @@ pub fn fit_effect(
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
     };
     Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
+}
+
+/// Learns the effect of a treatment on one outcome by way of an instrument.
+///
+/// # Errors
+/// [`CausalError::NoVariation`] for an instrument that moves nobody, and what growing finds.
+pub fn fit_instrument_effect(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &InstrumentTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    let (model, forests) = ForestModel::fit_instrument(config, inputs, task, seed, watch)?;
+    Ok(Fitted { effect: EffectModel::InstrumentalForest(model), forests, linear: Vec::new() })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.
@@ -113,11 +134,11 @@ pub fn fit_dose_effect(
     match config.kind {
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted { effect: EffectModel::CausalForest(model), forests })
+            Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() })
         }
         LearnerKind::NonparamDml => {
             let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted { effect: EffectModel::Direct(model), forests: Vec::new() })
+            Ok(Fitted { effect: EffectModel::Direct(model), forests: Vec::new(), linear: Vec::new() })
         }
         kind => Err(CausalError::NotForDoses {
             kind: kind.name().to_owned(),
@@ -134,6 +155,7 @@ impl EffectModel {
             EffectModel::S(_) => LearnerKind::S,
             EffectModel::T(_) => LearnerKind::T,
             EffectModel::CausalForest(_) => LearnerKind::CausalForest,
+            EffectModel::InstrumentalForest(_) => LearnerKind::InstrumentalForest,
             EffectModel::X(_) => LearnerKind::X,
             EffectModel::Direct(model) => model.kind,
             EffectModel::Linear(kind, _) => *kind,
@@ -149,7 +171,9 @@ impl EffectModel {
         let mean = match self {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
-            EffectModel::CausalForest(model) => return Ok(model.effects(inputs, intervals)),
+            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
+                return Ok(model.effects(inputs, intervals));
+            }
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
@@ -166,7 +190,7 @@ impl EffectModel {
         match self {
             EffectModel::S(model) => vec![&model.model],
             EffectModel::T(model) => model.models.iter().collect(),
-            EffectModel::CausalForest(_) | EffectModel::Linear(..) => Vec::new(),
+            EffectModel::CausalForest(_) | EffectModel::InstrumentalForest(_) | EffectModel::Linear(..) => Vec::new(),
             EffectModel::X(model) => {
                 model.contrasts.iter().flat_map(|c| [&c.of_control, &c.of_arm, &c.share]).collect()
             }

@@ -15,7 +15,7 @@ const DOSE: u64 = u64::MAX;
 const VARIANCE: u64 = u64::MAX - 1;
 
 /// Where the losses of all rows stand, which belong to no arm.
-const EVERYBODY: &str = "all";
+pub(super) const EVERYBODY: &str = "all";
 
 /// A learned variance is kept above this share of its mean: rows weigh by its inverse.
 const LEAST_VARIANCE: f64 = 0.05;
@@ -62,7 +62,7 @@ pub fn fit_dose_nuisances(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<DoseNuisances, CausalError> {
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), seed: seed.stream(Stream::Nuisance), watch };
+    let fitter = Fitter::new(data, folds, config, seed, watch);
     let learned = data.assignment == Assignment::Observational;
     let total = (data.outcomes.len() + usize::from(learned)) as u64;
     let mut report = NuisanceReport { kind: config.kind, n_folds: folds.n_folds(), ..NuisanceReport::default() };
@@ -73,13 +73,20 @@ pub fn fit_dose_nuisances(
         if config.kind == BaseKind::Logistic && loss != Loss::Logistic {
             return Err(CausalError::NotBinary { key: "nuisance.kind", column: outcome.name.clone() });
         }
-        let fit = fitter.fit(&outcome.values, loss, index as u64, &format!("outcome '{}'", outcome.name))?;
+        let fit = fitter.fit(
+            &outcome.values,
+            fitter.weights(),
+            loss,
+            index as u64,
+            &format!("outcome '{}'", outcome.name),
+        )?;
         let arms = vec![ArmLoss { arm: EVERYBODY.into(), loss: fit.loss }];
         report.outcomes.push(OutcomeLosses { outcome: outcome.name.clone(), arms });
         means.push(fit.predictions);
     }
     let of_dose = if learned {
-        let fit = fitter.fit(&dose.values, Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?;
+        let fit =
+            fitter.fit(&dose.values, fitter.weights(), Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?;
         report.propensity = "learned".into();
         report.propensity_losses = vec![ArmLoss { arm: dose.name.clone(), loss: fit.loss }];
         fit.predictions
@@ -103,8 +110,10 @@ pub(crate) fn fit_dose_mean(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<OutOfFold, CausalError> {
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), seed: seed.stream(Stream::Nuisance), watch };
-    Ok(fitter.fit(&dose.values, Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?.predictions)
+    let fitter = Fitter::new(data, folds, config, seed, watch);
+    Ok(fitter
+        .fit(&dose.values, fitter.weights(), Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?
+        .predictions)
 }
 
 /// The dose's variance given features, out of fold; one number where chance dealt the doses
@@ -127,13 +136,21 @@ pub fn fit_dose_variance(
     if data.assignment != Assignment::Observational {
         return Ok(OutOfFold::same(average, data.n_rows()));
     }
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), seed: seed.stream(Stream::Nuisance), watch };
+    let fitter = Fitter::new(data, folds, config, seed, watch);
     let what = format!("the variance of the dose '{}'", dose.name);
-    let fitted = fitter.fit(&squares.values, Loss::Squared, VARIANCE, &what)?;
+    let fitted = fitter.fit(&squares.values, fitter.weights(), Loss::Squared, VARIANCE, &what)?;
     Ok(fitted.predictions.map(|variance| variance.max(LEAST_VARIANCE * average)))
 }
 
-struct Fitter<'a> {
+/// A weighted mean.
+pub(super) fn mean_of(values: &[f64], weights: Option<&[f64]>) -> f64 {
+    let weight = |row: usize| weights.map_or(1.0, |w| w[row]);
+    let total: f64 = (0..values.len()).map(weight).sum();
+    values.iter().enumerate().map(|(row, value)| weight(row) * value).sum::<f64>() / total
+}
+
+/// Cross-fits targets on all features and controls of a data set, whatever the arm.
+pub(super) struct Fitter<'a> {
     data: &'a Dataset,
     folds: &'a Folds,
     config: &'a NuisanceConfig,
@@ -142,20 +159,72 @@ struct Fitter<'a> {
     watch: &'a dyn Watch,
 }
 
-impl Fitter<'_> {
-    fn fit(&self, values: &[f64], loss: Loss, child: u64, what: &str) -> Result<CrossFitted, CausalError> {
-        let data = self.data;
+impl<'a> Fitter<'a> {
+    pub(super) fn new(
+        data: &'a Dataset,
+        folds: &'a Folds,
+        config: &'a NuisanceConfig,
+        seed: Seed,
+        watch: &'a dyn Watch,
+    ) -> Self {
+        Fitter { data, folds, config, ids: sampling_ids(data), seed: seed.stream(Stream::Nuisance), watch }
+    }
+
+    /// The rows' sampling weights.
+    pub(super) fn weights(&self) -> Option<&'a [f64]> {
+        self.data.weights.as_deref()
+    }
+
+    /// The sampling weight of a row.
+    pub(super) fn weight(&self, row: usize) -> f64 {
+        self.weights().map_or(1.0, |w| w[row])
+    }
+
+    /// A mean given features.
+    pub(super) fn fit(
+        &self,
+        values: &[f64],
+        weights: Option<&[f64]>,
+        loss: Loss,
+        child: u64,
+        what: &str,
+    ) -> Result<CrossFitted, CausalError> {
         let n_rows = values.len();
         let target = Target { loss, n_rows, mean: values.iter().sum::<f64>() / n_rows.max(1) as f64 };
+        self.run(values, weights, (Place::Nuisance, target), child, what)
+    }
+
+    /// An effect given features, of ratios of residuals weighted by squared residuals.
+    pub(super) fn fit_effect(
+        &self,
+        ratios: &[f64],
+        weights: &[f64],
+        child: u64,
+        what: &str,
+    ) -> Result<OutOfFold, CausalError> {
+        let target = Target { loss: Loss::Squared, n_rows: ratios.len(), mean: 0.0 };
+        Ok(self.run(ratios, Some(weights), (Place::Effect, target), child, what)?.predictions)
+    }
+
+    fn run(
+        &self,
+        values: &[f64],
+        weights: Option<&[f64]>,
+        (place, target): (Place, Target),
+        child: u64,
+        what: &str,
+    ) -> Result<CrossFitted, CausalError> {
+        let data = self.data;
+        let loss = target.loss;
         // A squared loss next to logistic outcomes: least squares is the linear model of a mean.
         let kind = match (self.config.kind, loss) {
             (BaseKind::Logistic, Loss::Squared) => BaseKind::LeastSquares,
             (kind, _) => kind,
         };
         let task = NuisanceTask {
-            learner: &self.config.settings().learner(kind, Place::Nuisance, target),
+            learner: &self.config.settings().learner(kind, place, target),
             target: values,
-            weights: data.weights.as_deref(),
+            weights,
             row_ids: &self.ids,
             loss,
             only_arm: None,

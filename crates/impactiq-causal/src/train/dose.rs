@@ -45,6 +45,7 @@ pub(super) fn train(
         n_holdout: (data.n_rows() - rows.len()) as u64,
         arms: ArmCounts::default(),
         dose: Some(summary),
+        instruments: Vec::new(),
         contrasts,
         nuisance: report_nuisance,
         overlap: Vec::new(),
@@ -79,7 +80,7 @@ pub(super) fn mean(
     nuisance::fit_dose_mean(data, dose, &folds, &config.config().nuisance, config.seed(), watch)
 }
 
-fn summary(data: &Dataset, dose: &Dose, mean: &OutOfFold) -> DoseSummary {
+pub(super) fn summary(data: &Dataset, dose: &Dose, mean: &OutOfFold) -> DoseSummary {
     DoseSummary {
         column: dose.name.clone(),
         mean: dose.mean(data.weights.as_deref()),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use impactiq_causal::effect::ContrastAverages;
+use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
 use impactiq_metrics::estimands::Estimand;
 
@@ -37,6 +38,14 @@ impl TrainedModel {
         );
         for contrast in &report.contrasts {
             let unit = self.unit(&contrast.outcome);
+            if let Some(found) = report.instruments.iter().find(|found| found.outcome == contrast.outcome) {
+                text.push_str(&format!(
+                    "\nEffect of {} on {}, by way of {} (first-stage F {:.1})\n",
+                    contrast.arm, contrast.outcome, found.instrument, found.first_stage.f.statistic
+                ));
+                text.push_str(&instrument_table(found, unit).render(2));
+                continue;
+            }
             text.push_str(&match &report.dose {
                 Some(dose) => format!("\nEffect of one unit more of {} on {}\n", dose.column, contrast.outcome),
                 None => format!(
@@ -83,7 +92,13 @@ impl TrainedModel {
             ("better by", Align::Right),
         ]);
         let nuisance = &self.report.nuisance;
-        let of_treatment = if self.report.dose.is_some() { "(mean of the dose)" } else { "(probability of the arm)" };
+        let of_treatment = if !self.report.instruments.is_empty() {
+            "(treatment, instrument)"
+        } else if self.report.dose.is_some() {
+            "(mean of the dose)"
+        } else {
+            "(probability of the arm)"
+        };
         let of_outcomes =
             nuisance.outcomes.iter().flat_map(|o| o.arms.iter().map(move |arm| (o.outcome.as_str(), arm)));
         let of_arms = nuisance.propensity_losses.iter().map(|arm| (of_treatment, arm));
@@ -146,6 +161,34 @@ fn over(estimand: Estimand) -> &'static str {
         Estimand::Atc => "AIPW, the controls",
         Estimand::Overlap => "AIPW, the overlap",
     }
+}
+
+/// What the instrument tells of one outcome.
+fn instrument_table(found: &InstrumentReport, unit: Unit) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("estimate", Align::Right),
+        ("std. error", Align::Right),
+        ("n", Align::Right),
+        ("95 % interval", Align::Left),
+    ]);
+    let rows = [
+        ("average of the effects (the answer)", &found.average_late, unit),
+        ("two-stage, features accounted for", &found.two_stage, unit),
+        ("Wald ratio", &found.wald, unit),
+        ("instrument on outcome", &found.intention_to_treat, unit),
+        ("instrument on treatment", &found.compliance, Unit::Plain),
+    ];
+    for (name, estimate, unit) in rows {
+        table.row([
+            name.to_owned(),
+            number::value(estimate, unit),
+            number::std_error(estimate, unit),
+            estimate.n().map_or_else(String::new, number::count),
+            number::interval(estimate, unit),
+        ]);
+    }
+    table
 }
 
 /// The leaf size of each forest, and what it left of the differences between people.
