@@ -615,7 +615,7 @@ mod tests {
         let column = |f: &dyn Fn(usize) -> bool| (0..n).map(|i| f64::from(u8::from(f(i)))).collect::<Vec<f64>>();
         // Visits in 4 % of the rows, conversions in a quarter of the visits, and an event too rare
         // to be divided by arm.
-        let (visit, buy) = (|i: usize| i % 25 == 0, |i: usize| i % 100 == 0);
+        let (visit, buy) = (|i: usize| i.is_multiple_of(25), |i: usize| i.is_multiple_of(100));
         let table = number_table(vec![
             ("x".into(), (0..n).map(|i| i as f64).collect()),
             ("t".into(), column(&|i| (i / 7) % 2 == 1)),

@@ -34,7 +34,7 @@ pub(super) fn evaluate_scores(
     let folds = config.folds(source)?;
     let settings = &config.config().nuisance;
     let variance =
-        nuisance::fit_dose_variance(source, of_source, &fitted.dose, &folds, settings, config.seed(), watch)?;
+        nuisance::fit_dose_variance(source, (of_source, &fitted.dose), &folds, settings, config.seed(), watch)?;
     let (fitted, variance) = if all { (fitted.subset(rows), variance.subset(rows)) } else { (fitted, variance) };
     let total = part.outcomes.len() as u64;
     let mut contrasts = Vec::new();

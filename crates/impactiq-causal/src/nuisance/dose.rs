@@ -116,15 +116,14 @@ pub(crate) fn fit_dose_mean(
         .predictions)
 }
 
-/// The dose's variance given features, out of fold; one number where chance dealt the doses
+/// The dose's variance around its mean given features, out of fold; one number where chance dealt the doses
 /// out. Learned ones are kept above a twentieth of their mean.
 ///
 /// # Errors
 /// As [`fit_dose_nuisances`].
 pub fn fit_dose_variance(
     data: &Dataset,
-    dose: &Dose,
-    mean: &OutOfFold,
+    (dose, mean): (&Dose, &OutOfFold),
     folds: &Folds,
     config: &NuisanceConfig,
     seed: Seed,
