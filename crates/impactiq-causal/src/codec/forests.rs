@@ -94,6 +94,46 @@ pub(super) fn read(
     Ok(ForestModel { forests, average: header.average, shrinkage })
 }
 
+/// A regression forest beside its arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MeanHeader {
+    centre: f64,
+    trees_per_bag: usize,
+    fraction: f64,
+    split_fraction: f64,
+    layout: u32,
+}
+
+pub(super) fn write_mean(forest: &Forest, prefix: &str, writer: &mut Writer) -> MeanHeader {
+    let arrays = forest.to_arrays();
+    write_shapes(&arrays.trees, prefix, writer);
+    writer.u64(prefix, "bag_seeds", &arrays.bag_seeds);
+    writer.f32(prefix, "moments", &arrays.moments);
+    let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
+    // Other kinds are never a base learner.
+    let centre = if let ForestKind::Mean { centre } = arrays.kind { centre } else { 0.0 };
+    MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout: arrays.trees.version }
+}
+
+pub(super) fn read_mean(
+    header: &MeanHeader,
+    n_features: usize,
+    prefix: &str,
+    reader: &mut Reader<'_>,
+) -> Result<Forest, CausalError> {
+    let MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout } = *header;
+    let arrays = ForestArrays {
+        n_features,
+        kind: ForestKind::Mean { centre },
+        bags: Bags { trees_per_bag, fraction, split_fraction },
+        bag_seeds: reader.u64(prefix, "bag_seeds")?,
+        trees: read_shapes(layout, prefix, reader)?,
+        moments: reader.f32(prefix, "moments")?,
+    };
+    Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))
+}
+
 /// The shapes of trees, of a boosted model or a forest.
 pub(super) fn write_shapes(trees: &TreeArrays, prefix: &str, writer: &mut Writer) {
     writer.u32(prefix, "n_nodes", &trees.n_nodes);

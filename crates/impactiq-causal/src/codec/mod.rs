@@ -13,7 +13,7 @@ use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::BaseModel;
+use crate::base::{BaseModel, MeanForest};
 use crate::error::CausalError;
 use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, TModel, XContrast, XModel};
 use crate::linear::{Design, DesignColumn, LinearModel, Link};
@@ -64,6 +64,7 @@ struct OutcomeHeader {
 enum BaseHeader {
     Constant { value: f64 },
     Boosted { objective: ObjectiveKind, n_features: usize, layout: u32 },
+    Forest { n_features: usize, mean: f64, shape: forests::MeanHeader },
     Linear { link: Link, design: Vec<DesignColumn> },
 }
 
@@ -122,6 +123,11 @@ fn prefix(outcome: usize, part: usize) -> String {
 fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeader {
     match model {
         BaseModel::Constant(value) => BaseHeader::Constant { value: *value },
+        BaseModel::Forest(model) => BaseHeader::Forest {
+            n_features: model.forest.n_features(),
+            mean: model.mean,
+            shape: forests::write_mean(&model.forest, prefix, writer),
+        },
         BaseModel::Linear(model) => {
             writer.f64(prefix, "coefficients", &model.coefficients);
             BaseHeader::Linear { link: model.link, design: model.design.columns().to_vec() }
@@ -339,6 +345,14 @@ fn read_base(
                 return Err(CausalError::corrupt(prefix, problem));
             }
             Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
+        }
+        BaseHeader::Forest { n_features, mean, shape: trees } => {
+            if n_features != shape.n_features() || !mean.is_finite() {
+                let problem = format!("a forest of mean {mean} on {n_features} features of {}", shape.n_features());
+                return Err(CausalError::corrupt(prefix, problem));
+            }
+            let forest = forests::read_mean(&trees, n_features, prefix, reader)?;
+            Ok(BaseModel::Forest(MeanForest { forest, mean }))
         }
         BaseHeader::Boosted { objective, n_features, layout } => {
             if n_features != shape.n_features() {
