@@ -1,6 +1,6 @@
 //! The regression forest as nuisance and as what learners are made of, against a known truth.
 
-use impactiq_causal::{CausalError, Config, train};
+use impactiq_causal::{CausalError, Config, codec, train};
 use impactiq_data::synth::{Synth, SynthKind, SynthOptions, generate};
 use impactiq_data::{Dataset, Seed, Silent};
 
@@ -41,6 +41,11 @@ fn forest_nuisances_remove_confounding_and_forest_learners_find_effects() {
     println!("average {ate:?} for {mean}, rmse {rmse:.4}");
     assert!(rmse < 0.4, "{rmse}");
     assert!(found.mean.iter().flatten().all(|mean| mean.is_finite()));
+    let (description, bytes) = codec::encode(model).unwrap();
+    assert_eq!(codec::decode(&description, &bytes).unwrap(), *model);
+    let mut other = description.clone();
+    other["outcomes"][0]["models"][0]["n_features"] = 99.into();
+    assert!(matches!(codec::decode(&other, &bytes).unwrap_err(), CausalError::Corrupt { .. }));
 }
 
 #[test]

@@ -302,9 +302,7 @@ fn read_effect(
         | LearnerKind::CausalForest
         | LearnerKind::InstrumentalForest
         | LearnerKind::LinearDml
-        | LearnerKind::LinearDr => {
-            EffectModel::T(TModel { models })
-        }
+        | LearnerKind::LinearDr => EffectModel::T(TModel { models }),
         LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),
         LearnerKind::R
         | LearnerKind::Dr

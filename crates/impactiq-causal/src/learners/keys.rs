@@ -26,7 +26,8 @@ const OF_SHRINKING: &[LearnerKind] = &[CausalForest];
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, InstrumentalForest];
+const OF_TREES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, InstrumentalForest];
 
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);

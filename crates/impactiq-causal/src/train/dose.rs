@@ -50,6 +50,7 @@ pub(super) fn train(
         nuisance: report_nuisance,
         overlap: Vec::new(),
         forests,
+        linear: Vec::new(),
         warnings,
     };
     Ok(Trained { model, report })

@@ -61,6 +61,7 @@ pub(super) fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -
         nuisance: report_nuisance,
         overlap: Vec::new(),
         forests,
+        linear: Vec::new(),
         warnings,
     };
     Ok(Trained { model, report })
