@@ -38,6 +38,9 @@ pub struct Estimators {
     /// Targeted learning on the same nuisances: never leaves the outcome's range.
     #[serde(default = "not_computed")]
     pub tmle: Estimate,
+    /// Of a dose: the partially linear effect of one unit (residual on residual), cross-fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partially_linear: Option<Estimate>,
 }
 
 fn not_computed() -> Estimate {
@@ -211,6 +214,7 @@ impl Shared<'_> {
                 aipw: lift.ate,
                 ipw: ipw(&comparison, Estimand::Ate),
                 tmle: tmle(&comparison, Estimand::Ate),
+                partially_linear: None,
             },
             estimands: targets
                 .iter()

@@ -82,6 +82,24 @@ pub enum CausalError {
         /// What would be allowed.
         allowed: String,
     },
+    /// A key that is about arms, where the treatment is a dose.
+    #[error("{key} is about arms, but roles.dose: {dose} says that the treatment is an amount")]
+    NotWithDose {
+        /// The key's path.
+        key: String,
+        /// The dose column.
+        dose: String,
+    },
+    /// A learner of arms, where the treatment is a dose.
+    #[error("the learner '{kind}' compares arms, but roles.dose: {dose} says that the treatment is an amount")]
+    NotForDoses {
+        /// The learner.
+        kind: String,
+        /// The dose column.
+        dose: String,
+        /// The learners that take doses.
+        learners: String,
+    },
     /// A key of the config that the chosen kind doesn't use.
     #[error("{key} has no meaning for the kind '{kind}'")]
     UselessSetting {
@@ -289,7 +307,17 @@ impl CausalError {
             }
             CausalError::UnknownKey { allowed, .. } => format!("keys here: {}", shorten(allowed, 40)),
             CausalError::Override { .. } => "write --set key=value, such as --set learner.kind=t".into(),
+            CausalError::MissingKey { key: "roles.treatment" } => {
+                "add roles.treatment with roles.control, or roles.dose for an amount; `impactiq init DATA` writes a config \
+                 to start from"
+                    .into()
+            }
             CausalError::MissingKey { key } => format!("add {key}; `impactiq init DATA` writes a config to start from"),
+            CausalError::NotWithDose { key, .. } => format!("remove {key}, or remove roles.dose"),
+            CausalError::NotForDoses { learners, .. } => {
+                let first = learners.split(',').next().unwrap_or_default();
+                format!("set `learner: {{kind: {first}}}`; learners of doses: {learners}")
+            }
             CausalError::UnknownArm { found, .. } => format!("the arms are: {}", shorten(found, 20)),
             CausalError::PostTreatment { features } => {
                 let mut names: Vec<&str> = Vec::new();

@@ -4,6 +4,9 @@
 //! cross-fitted afresh: on the evaluation rows alone, or on all rows of the data where the
 //! evaluation rows are few. The metrics themselves live one floor down.
 
+mod dose;
+mod instrument;
+
 use std::borrow::Cow;
 
 use impactiq_data::{Assignment, Dataset, Stream, Watch};
@@ -13,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckedConfig, ScoreKind};
 use crate::error::CausalError;
+use crate::learners::LearnerKind;
 use crate::model::CausalModel;
 use crate::nuisance::{self, NuisanceReport, OutOfFold};
 use crate::overlap;
@@ -69,6 +73,13 @@ pub fn evaluate(
         let problem = format!("outcomes {} where the model knows {}", names.join(", "), known.join(", "));
         return Err(CausalError::Mismatch { problem });
     }
+    let dose = data.dose.as_ref().map(|dose| dose.name.as_str());
+    if dose != model.dose() {
+        let words = |dose: Option<&str>| dose.map_or("arms".to_owned(), |dose| format!("the dose '{dose}'"));
+        return Err(CausalError::Mismatch {
+            problem: format!("{} where the model knows {}", words(dose), words(model.dose())),
+        });
+    }
     if data.treatment.arms != *model.arms() {
         let (found, known) = (data.treatment.arms.labels().join(", "), model.arms().labels().join(", "));
         return Err(CausalError::Mismatch { problem: format!("arms {found} where the model knows {known}") });
@@ -95,6 +106,12 @@ pub fn evaluate_scores(
     config: &CheckedConfig,
     watch: &dyn Watch,
 ) -> Result<EvaluateReport, CausalError> {
+    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::evaluate_scores(scores, data, rows, config, watch);
+    }
+    if let Some(dose) = &data.dose {
+        return dose::evaluate_scores(scores, data, dose, rows, config, watch);
+    }
     // A second copy of 14 M rows would be two gigabytes.
     let part = if is_whole(data, rows) { Cow::Borrowed(data) } else { Cow::Owned(data.subset(rows)) };
     for (arm, &n) in part.treatment.counts().iter().enumerate() {
@@ -104,13 +121,7 @@ pub fn evaluate_scores(
         }
     }
     let nuisances = Nuisances::of(data, rows, &part, config, watch)?;
-    let settings = &config.config().evaluate;
-    let options = EvaluateOptions {
-        k: settings.k.clone(),
-        bootstrap: settings.bootstrap as usize,
-        seed: config.seed().stream(Stream::Bootstrap),
-        n_curve_points: CURVE_POINTS,
-    };
+    let options = options(config);
     let n_contrasts = part.treatment.arms.n_contrasts();
     let total = (part.outcomes.len() * n_contrasts) as u64;
     let mut contrasts = Vec::new();
@@ -130,6 +141,16 @@ pub fn evaluate_scores(
     }
     watch.progress("evaluate", total, total);
     Ok(EvaluateReport { n_rows: rows.len() as u64, nuisance: nuisances.report, contrasts })
+}
+
+fn options(config: &CheckedConfig) -> EvaluateOptions {
+    let settings = &config.config().evaluate;
+    EvaluateOptions {
+        k: settings.k.clone(),
+        bootstrap: settings.bootstrap as usize,
+        seed: config.seed().stream(Stream::Bootstrap),
+        n_curve_points: CURVE_POINTS,
+    }
 }
 
 /// True when the rows are all rows of the data in their order.

@@ -20,16 +20,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv,
+// A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv, dose, instrument,
 // learners, health, config, model, render, codec, train, evaluate.
 pub mod base;
 pub mod codec;
 pub mod config;
 pub mod dml;
+pub mod dose;
 pub mod effect;
 pub mod error;
 pub mod evaluate;
 pub mod health;
+pub mod instrument;
 pub mod iv;
 pub mod learners;
 pub mod linear;

@@ -12,6 +12,7 @@ use crate::learners::{EffectModel, Effects, LearnerKind};
 #[derive(Clone, Debug, PartialEq)]
 pub struct CausalModel {
     pub(crate) arms: Arms,
+    pub(crate) dose: Option<String>,
     pub(crate) features: Vec<String>,
     pub(crate) bins: Vec<FeatureBins>,
     pub(crate) outcomes: Vec<OutcomeModel>,
@@ -71,10 +72,25 @@ impl Predictions {
 
 impl CausalModel {
     pub(crate) fn new(arms: Arms, features: Vec<String>, bins: Vec<FeatureBins>, outcomes: Vec<OutcomeModel>) -> Self {
-        CausalModel { arms, features, bins, outcomes }
+        CausalModel { arms, dose: None, features, bins, outcomes }
     }
 
-    /// The arms, the control first.
+    /// The same model with effects of one unit of a dose instead of arms.
+    pub(crate) fn of_dose(self, dose: Option<String>) -> Self {
+        CausalModel { dose, ..self }
+    }
+
+    /// The dose whose unit the effects are of; there are no arms then.
+    pub fn dose(&self) -> Option<&str> {
+        self.dose.as_deref()
+    }
+
+    /// Number of effects per outcome: arms but the control, or one for a dose.
+    pub fn n_contrasts(&self) -> usize {
+        if self.dose.is_some() { 1 } else { self.arms.n_contrasts() }
+    }
+
+    /// The arms, the control first; none with a dose.
     pub fn arms(&self) -> &Arms {
         &self.arms
     }

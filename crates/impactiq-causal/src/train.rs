@@ -3,6 +3,9 @@
 //! Guard, then cross-fitted nuisances and averages on every kept row, then the learner on
 //! the rows outside the hold-out. Stages are named to the watch as in [`STAGES`].
 
+mod dose;
+mod instrument;
+
 use std::fmt;
 
 use impactiq_data::{Assignment, Dataset, Stream, Watch};
@@ -15,7 +18,8 @@ use crate::config::CheckedConfig;
 use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
-use crate::learners::{ForestReport, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
+use crate::instrument::InstrumentReport;
+use crate::learners::{ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
@@ -39,8 +43,14 @@ pub struct TrainReport {
     pub n_rows: u64,
     /// Rows held out from the learner.
     pub n_holdout: u64,
-    /// Rows per arm, the control first.
+    /// Rows per arm, the control first; empty with a dose.
     pub arms: ArmCounts,
+    /// The dose, where the treatment is an amount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dose: Option<DoseSummary>,
+    /// What the instrument tells, by outcome; for instrumental forests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instruments: Vec<InstrumentReport>,
     /// Average effects per outcome and arm, over all kept rows.
     pub contrasts: Vec<ContrastAverages>,
     /// How well the nuisances fit, out of fold.
@@ -55,6 +65,21 @@ pub struct TrainReport {
     pub linear: Vec<LinearReport>,
     /// What to keep in mind.
     pub warnings: Vec<Warning>,
+}
+
+/// A dose in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DoseSummary {
+    /// Its column: effects are per unit of it.
+    pub column: String,
+    /// Weighted mean.
+    pub mean: f64,
+    /// Smallest.
+    pub smallest: f64,
+    /// Largest.
+    pub largest: f64,
+    /// Share of its variance that features leave unexplained; 1 for a randomised dose.
+    pub free_share: f64,
 }
 
 /// Rows per arm in the arms' order; JSON: `{"0": 150, "1": 850}`.
@@ -99,6 +124,12 @@ impl<'de> Deserialize<'de> for ArmCounts {
 /// [`CausalError::PostTreatment`] from the guard, [`CausalError::NoOverlap`],
 /// [`CausalError::TooFewRows`], [`CausalError::NotBinary`], [`CausalError::Stopped`].
 pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<Trained, CausalError> {
+    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::train(config, data, watch);
+    }
+    if let Some(dose) = &data.dose {
+        return dose::train(config, data, dose, watch);
+    }
     watch.progress("guard", 0, 1);
     let balance = health::guard(data)?;
     watch.progress("guard", 1, 1);
@@ -123,6 +154,8 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         n_rows: data.n_rows() as u64,
         n_holdout: held_out.iter().filter(|&&held| held).count() as u64,
         arms: ArmCounts(arms),
+        dose: None,
+        instruments: Vec::new(),
         contrasts,
         nuisance: report_nuisance,
         warnings: health::warnings(data, &balance, &overlap),
@@ -137,6 +170,9 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
 fn varies(nuisances: &Nuisances) -> bool {
     nuisances.propensity.iter().any(|p| p.constant().is_none())
 }
+
+pub(crate) use dose::dose_nuisances;
+pub(crate) use instrument::{chosen, instrument_nuisances};
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.
 pub(crate) fn run_nuisances(
@@ -231,6 +267,13 @@ fn learn(
 /// fails is a value, not an error.
 pub fn check(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<CheckReport, CausalError> {
     let settings = config.config();
+    if settings.learner.kind == LearnerKind::InstrumentalForest {
+        return instrument::check(config, data, watch);
+    }
+    if let Some(dose) = &data.dose {
+        let mean = dose::mean(config, data, dose, watch)?;
+        return health::check_dose(data, dose, &mean, &settings.gates);
+    }
     let propensity = match nuisance::declared_propensity(data) {
         Some(known) => known,
         None => nuisance::fit_propensity(data, &config.folds(data)?, &settings.nuisance, config.seed(), watch)?.0,

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::bin_columns::{BinColumns, FeatureKind};
 use crate::bins::{FeatureBins, MAX_CODES};
 use crate::column::{Column, ColumnView, MISSING_LEVEL, number_text};
+use crate::dose::Dose;
 use crate::error::DataError;
 use crate::roles::Roles;
 use crate::seed::{Seed, Stream};
@@ -110,6 +111,9 @@ impl BinColumns for BinnedFeatures {
     }
 }
 
+/// Parts of a dose's range that folds and hold-outs balance.
+const DOSE_STRATA: usize = 4;
+
 /// Rows that both parts of a stratum must have for a rare outcome to divide it.
 pub const MIN_STRATUM_ROWS: usize = 10;
 
@@ -171,8 +175,11 @@ pub struct Dataset {
     pub raw: Table,
     /// Outcomes.
     pub outcomes: Vec<Outcome>,
-    /// Arms.
+    /// Arms. With a dose there are none, neither labels nor codes: code that is about arms finds
+    /// nothing to loop over, and an index into them is a panic rather than a wrong number.
     pub treatment: Treatment,
+    /// The dose, in place of arms.
+    pub dose: Option<Dose>,
     /// How rows came to their arms.
     pub assignment: Assignment,
     /// Row weights, positive and finite.
@@ -222,7 +229,17 @@ impl<'a> DatasetBuilder<'a> {
             return Err(DataError::Length { what: "row numbers".into(), expected: n, found: self.row_ids.len() });
         }
         let at = |row: usize| self.row_ids[row] + 1;
-        let treatment = Treatment::from_column(&roles.treatment, table.column(&roles.treatment)?, &roles.control, at)?;
+        let dose = match &roles.dose {
+            None => None,
+            Some(name) => Some(Dose::new(
+                name,
+                checked(name, "dose", table.column(name)?, &at, "doses must be finite", |_| true)?,
+            )?),
+        };
+        let treatment = match &dose {
+            Some(_) => Treatment { arms: Arms::new(Vec::new()), codes: Vec::new() },
+            None => Treatment::from_column(&roles.treatment, table.column(&roles.treatment)?, &roles.control, at)?,
+        };
         let outcomes =
             roles.outcomes.iter().map(|name| outcome(name, table.column(name)?, &at)).collect::<Result<Vec<_>, _>>()?;
         let weights = match &roles.weight {
@@ -233,7 +250,7 @@ impl<'a> DatasetBuilder<'a> {
         };
         let instrument = match &roles.instrument {
             None => None,
-            Some(name) => Some(checked(name, "instrument", table.column(name)?, &at, "it must be finite", |_| true)?),
+            Some(name) => Some(instrument(name, table.column(name)?, &at)?),
         };
         let clusters = roles.cluster.as_ref().map(|name| Ok(clusters_of(table.column(name)?)));
         let fixed_folds = roles.fold.as_ref().map(|name| codes_of(name, "fold", table.column(name)?, &at));
@@ -256,6 +273,7 @@ impl<'a> DatasetBuilder<'a> {
             raw,
             outcomes,
             treatment,
+            dose,
             assignment,
             weights,
             clusters: clusters.transpose()?,
@@ -282,6 +300,8 @@ impl Dataset {
         }
         let pick_some = |values: &Option<Vec<f64>>| values.as_ref().map(|values| pick(values, rows));
         let codes_some = |values: &Option<Vec<u32>>| values.as_ref().map(|values| pick(values, rows));
+        // Rows with a dose have no codes.
+        let codes = if self.dose.is_some() { Vec::new() } else { pick(&self.treatment.codes, rows) };
         Dataset {
             row_ids: pick(&self.row_ids, rows),
             features: self.features.subset(rows),
@@ -292,7 +312,8 @@ impl Dataset {
                 .iter()
                 .map(|o| Outcome { name: o.name.clone(), kind: o.kind, values: pick(&o.values, rows) })
                 .collect(),
-            treatment: Treatment { arms: self.treatment.arms.clone(), codes: pick(&self.treatment.codes, rows) },
+            treatment: Treatment { arms: self.treatment.arms.clone(), codes },
+            dose: self.dose.as_ref().map(|dose| dose.subset(rows)),
             assignment: match &self.assignment {
                 Assignment::PerRow(p) => Assignment::PerRow(p.iter().map(|p| pick(p, rows)).collect()),
                 other => other.clone(),
@@ -314,12 +335,15 @@ impl Dataset {
         })
     }
 
-    /// Strata that folds and hold-outs balance: the arm, crossed with every rare binary outcome
+    /// Strata that folds and hold-outs balance: the arm (or the quarter of the dose), crossed with every rare binary outcome
     /// (mean below 5 % or above 95 %) in order, wherever both parts of a stratum then have
     /// [`MIN_STRATUM_ROWS`] rows: a handful of rows is dealt out no better alone than with others.
     pub fn strata(&self) -> Vec<u32> {
-        let mut strata: Vec<u32> = self.treatment.codes.iter().map(|&code| u32::from(code)).collect();
-        let mut n_strata = self.treatment.arms.len();
+        let mut strata: Vec<u32> = match &self.dose {
+            Some(dose) => dose.strata(DOSE_STRATA),
+            None => self.treatment.codes.iter().map(|&code| u32::from(code)).collect(),
+        };
+        let mut n_strata = strata.iter().max().map_or(0, |&last| last as usize + 1);
         for outcome in self.outcomes.iter().filter(|outcome| outcome.is_rare()) {
             let mut counts = vec![[0usize; 2]; n_strata];
             for (&stratum, &value) in strata.iter().zip(&outcome.values) {
@@ -390,6 +414,15 @@ fn checked(
             allowed: allowed.to_owned(),
         }),
     }
+}
+
+fn instrument(name: &str, column: ColumnView<'_>, at: &impl Fn(usize) -> u64) -> Result<Vec<f64>, DataError> {
+    let values = checked(name, "instrument", column, at, "it must be finite", |_| true)?;
+    let first = values[0];
+    if values.iter().all(|&value| value == first) {
+        return Err(DataError::Constant { column: name.to_owned(), role: "instrument", value: number_text(first) });
+    }
+    Ok(values)
 }
 
 fn outcome(name: &str, column: ColumnView<'_>, at: &impl Fn(usize) -> u64) -> Result<Outcome, DataError> {
@@ -557,12 +590,32 @@ mod tests {
     }
 
     #[test]
+    fn a_dose_stands_in_place_of_arms() {
+        let build = |dose: Vec<f64>| {
+            let y = dose.iter().map(|d| 2.0 * d).collect();
+            let table = number_table(vec![("x".into(), dose.clone()), ("d".into(), dose), ("y".into(), y)]).unwrap();
+            let spec = RolesSpec { dose: Some("d".into()), outcomes: vec!["y".into()], ..RolesSpec::default() };
+            let roles = spec.resolve(table.names(), &[])?;
+            assert_eq!(roles.features, ["x"]);
+            let ids = (0..table.n_rows() as u64).collect();
+            DatasetBuilder::new(&roles, ids, Seed::new(1)).build(table)
+        };
+        let data = build(vec![0.0, 5.0, 1.0, 2.0]).unwrap();
+        assert_eq!((data.treatment.arms.len(), data.treatment.codes.len()), (0, 0));
+        assert_eq!(data.subset(&[3, 1]).dose.unwrap().values, [2.0, 5.0]);
+        assert_eq!(data.strata(), [0, 3, 1, 2]);
+        let error = build(vec![0.0, f64::NAN, 1.0]).unwrap_err();
+        assert!(matches!(error, DataError::MissingValues { role: "dose", first_row: 2, .. }), "{error}");
+        assert!(matches!(build(vec![1.0, 0.0]).unwrap_err(), DataError::BinaryDose { .. }));
+    }
+
+    #[test]
     fn every_rare_outcome_is_balanced_where_its_cells_are_large_enough() {
         let n = 20_000;
         let column = |f: &dyn Fn(usize) -> bool| (0..n).map(|i| f64::from(u8::from(f(i)))).collect::<Vec<f64>>();
         // Visits in 4 % of the rows, conversions in a quarter of the visits, and an event too rare
         // to be divided by arm.
-        let (visit, buy) = (|i: usize| i % 25 == 0, |i: usize| i % 100 == 0);
+        let (visit, buy) = (|i: usize| i.is_multiple_of(25), |i: usize| i.is_multiple_of(100));
         let table = number_table(vec![
             ("x".into(), (0..n).map(|i| i as f64).collect()),
             ("t".into(), column(&|i| (i / 7) % 2 == 1)),

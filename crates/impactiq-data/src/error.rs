@@ -108,6 +108,12 @@ pub enum DataError {
         /// The limit.
         limit: usize,
     },
+    /// A dose that is a treatment of two arms.
+    #[error("column '{column}' (dose) has only the values 0 and 1, which are two arms rather than amounts")]
+    BinaryDose {
+        /// The column.
+        column: String,
+    },
     /// A column has two roles that exclude each other.
     #[error("column '{column}' cannot be both {first} and {second}")]
     RoleConflict {
@@ -203,11 +209,20 @@ impl DataError {
             DataError::Constant { role: "outcome", .. } => {
                 "there is nothing to learn from a constant: check the outcome column and the `where` filter".into()
             }
+            DataError::Constant { role: "dose", .. } => {
+                "an effect per unit needs doses that differ: check the `where` filter and the dose column".into()
+            }
+            DataError::Constant { role: "instrument", .. } => {
+                "an instrument must move the treatment: check the `where` filter and `roles.instrument`".into()
+            }
+            DataError::BinaryDose { column } => format!("write `roles: {{treatment: {column}, control: 0}}`"),
             DataError::UnknownControl { found, .. } => {
                 format!("set `roles.control` to one of: {}", shorten(found, 20))
             }
             DataError::TooManyArms { .. } => {
-                "is this a dose (continuous treatment) or an identifier? choose a column that names the arm".into()
+                "if it is an amount, write `roles: {dose: …}` instead of treatment and control; else choose a column that \
+                 names the arm"
+                    .into()
             }
             DataError::RoleConflict { column, first, second } => {
                 format!("take '{column}' out of {first} or out of {second}")

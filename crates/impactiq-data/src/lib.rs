@@ -5,11 +5,12 @@
 //! global: whatever it needs is passed in. Everything above speaks in these types.
 
 // A file uses only files above it: error, seed, watch, column, table, schema,
-// bin_columns, bins, roles, treatment, folds, dataset, synth.
+// bin_columns, bins, roles, treatment, dose, folds, dataset, synth.
 pub mod bin_columns;
 pub mod bins;
 pub mod column;
 pub mod dataset;
+pub mod dose;
 pub mod error;
 pub mod folds;
 pub mod roles;
@@ -24,6 +25,7 @@ pub use bin_columns::{BinColumns, FeatureKind, MISSING_CODE};
 pub use bins::{FeatureBins, NumberSketch};
 pub use column::{Column, ColumnView, MISSING_LEVEL};
 pub use dataset::{Assignment, BinnedFeatures, Dataset, DatasetBuilder, Outcome, OutcomeKind};
+pub use dose::Dose;
 pub use error::DataError;
 pub use folds::{Folds, Split};
 pub use roles::{Roles, RolesSpec};

@@ -8,10 +8,12 @@ use crate::error::DataError;
 /// Roles as the user writes them: names and globs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RolesSpec {
-    /// The treatment column.
+    /// The treatment column; empty with a dose.
     pub treatment: String,
-    /// The control's value in the treatment column.
+    /// The control's value in the treatment column; empty with a dose.
     pub control: String,
+    /// The dose: a treatment that is an amount, in place of treatment and control.
+    pub dose: Option<String>,
     /// Outcome columns, at least one.
     pub outcomes: Vec<String>,
     /// Feature names and globs; `None`: every column without another role.
@@ -37,10 +39,13 @@ pub struct RolesSpec {
 /// Roles after resolution: every name exists and roles don't collide.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Roles {
-    /// The treatment column.
+    /// The treatment column; empty with a dose.
     pub treatment: String,
-    /// The control's value.
+    /// The control's value; empty with a dose.
     pub control: String,
+    /// The dose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dose: Option<String>,
     /// Outcome columns.
     pub outcomes: Vec<String>,
     /// Features in the table's order, then derived features.
@@ -88,6 +93,7 @@ impl RolesSpec {
         Ok(Roles {
             treatment: self.treatment.clone(),
             control: self.control.clone(),
+            dose: self.dose.clone(),
             outcomes: self.outcomes.clone(),
             features,
             controls: self.controls.clone(),
@@ -115,7 +121,10 @@ impl RolesSpec {
             taken.push((name, role));
             Ok(())
         };
-        take(&self.treatment, "treatment")?;
+        match &self.dose {
+            Some(dose) => take(dose, "dose")?,
+            None => take(&self.treatment, "treatment")?,
+        }
         self.outcomes.iter().try_for_each(|name| take(name, "outcome"))?;
         for (name, role) in [
             (&self.instrument, "instrument"),

@@ -5,7 +5,7 @@
 //! the same bytes on any number of threads.
 
 // A file uses only files above it: error, estimate, tails, named, least_squares, robust,
-// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, radix, scored, slice, curve, area, sklift,
+// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, dose_balance, radix, scored, slice, curve, area, sklift,
 // causalml, rate, half_samples, calibration, policy_value, ranking, report.
 pub mod area;
 mod arms;
@@ -15,6 +15,7 @@ pub mod binary_response;
 pub mod calibration;
 pub mod causalml;
 pub mod curve;
+pub mod dose_balance;
 pub mod error;
 pub mod estimands;
 pub mod estimate;

@@ -11,7 +11,7 @@ use crate::estimate::{Estimate, NO_HETEROGENEITY};
 use crate::half_samples::{Draw, HalfSamples, MAX_BLOCKS, Mark};
 use crate::named::k_name;
 use crate::robust::DenseClusters;
-use crate::scored::{Scored, Sorted, Sums};
+use crate::scored::{Assignment, Scored, Sorted, Sums};
 use crate::sklift::{self, Strategy, Top};
 use crate::slice::{Cut, NO_GAMMA, Shares, Side, dense_clusters, difference, gamma_mean};
 use crate::{area, causalml, rate};
@@ -89,6 +89,7 @@ impl<'a> Ranking<'a> {
         let marks = Marks::new(&sorted, &cumulative, &grid, &options.k);
         let flat = sorted.is_constant().then_some(NO_HETEROGENEITY);
         let raw = match (sorted.total().treated > 0.0, sorted.total().control > 0.0) {
+            _ if matches!(scored.assignment, Assignment::NoArms(_)) => scored.raw_refusal(),
             (false, _) => Some("no treated rows"),
             (_, false) => Some("no control rows"),
             _ => scored.raw_refusal(),
@@ -221,7 +222,8 @@ impl<'a> Ranking<'a> {
 
     fn causalml_entries(&self, entries: &mut Vec<Entry>) {
         let weight = self.sorted.total().weight();
-        let refusal = causalml::refusal(&self.sorted).or(self.flat).or(self.raw);
+        let no_arms = self.raw.filter(|_| matches!(self.sorted.rows().assignment, Assignment::NoArms(_)));
+        let refusal = no_arms.or(causalml::refusal(&self.sorted)).or(self.flat).or(self.raw);
         let scores = if refusal.is_none() { Some(causalml::scores(&self.sorted)) } else { None };
         let everything: Shares = vec![(0..self.sorted.n(), 1.0)];
         let overall = difference(&self.sorted, &everything, &everything, self.dense.as_ref()).0;

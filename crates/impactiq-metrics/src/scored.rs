@@ -18,6 +18,8 @@ pub enum Assignment<'a> {
     PerRow(&'a [f64]),
     /// Not by lot.
     Observational,
+    /// No arms that could be compared, and why: the treatment is an amount, or was chosen.
+    NoArms(&'static str),
 }
 
 /// Rows of one contrast: the arm's rows (treated) and the control's, each with a score.
@@ -25,7 +27,7 @@ pub enum Assignment<'a> {
 pub struct Scored<'a> {
     /// Predicted effect or any other priority, n finite values; high means "treat first".
     pub score: &'a [f64],
-    /// 1 for a row of the arm, 0 for a row of the control.
+    /// 1 for a row of the arm, 0 for a row of the control; 0 for all rows without arms.
     pub treated: &'a [u8],
     /// Outcome, n finite values.
     pub outcome: &'a [f64],
@@ -220,6 +222,7 @@ impl<'a> Scored<'a> {
     /// Why arms cannot be compared by their raw sums, if so.
     pub fn raw_refusal(&self) -> Option<&'static str> {
         match self.assignment {
+            Assignment::NoArms(reason) => Some(reason),
             Assignment::Observational => {
                 Some("raw arm differences are biased in observational data; use the doubly robust metrics")
             }

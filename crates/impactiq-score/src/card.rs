@@ -23,15 +23,23 @@ pub fn model_card(manifest: &Manifest) -> String {
     let arms: Vec<String> = manifest.arms.iter().map(|arm| format!("`{arm}`")).collect();
     let features: Vec<String> = manifest.features.iter().map(|name| format!("`{name}`")).collect();
     let data = &manifest.data;
+    let (question, treatment) = match &manifest.roles.dose {
+        Some(dose) => (
+            format!("how much one unit more of `{dose}` changes an outcome of a person with given features"),
+            format!("Dose: `{dose}`; effects are per unit of it"),
+        ),
+        None => (
+            "how much an arm changes an outcome of a person with given features, compared with control".to_owned(),
+            format!("Arms, control first: {}", arms.join(", ")),
+        ),
+    };
     let mut text = format!(
         "# Uplift model {}\n\n\
-         What it answers: how much an arm changes an outcome of a person with given features, compared with \
-         control. It does not predict who buys, but who buys *because of* the treatment.\n\n\
-         - Outcomes: {}\n- Arms, control first: {}\n- Learner: `{}`\n- Features ({}): {}\n\
+         What it answers: {question}. It does not predict who buys, but who buys *because of* the treatment.\n\n\
+         - Outcomes: {}\n- {treatment}\n- Learner: `{}`\n- Features ({}): {}\n\
          - Trained on {} of {} rows ({} held out), fingerprint `{}`\n- Seed: {}\n\n",
         manifest.id,
         outcomes.join(", "),
-        arms.join(", "),
         manifest.config.learner.kind.name(),
         features.len(),
         features.join(", "),

@@ -59,7 +59,7 @@ pub struct Manifest {
     pub derived: Vec<Derived>,
     /// Features in the model's order: raw columns, then derived ones.
     pub features: Vec<String>,
-    /// Arms, the control first.
+    /// Arms, the control first; none with a dose.
     pub arms: Vec<String>,
     /// Outcomes in order.
     pub outcomes: Vec<SavedOutcome>,
@@ -86,7 +86,8 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_value(directory.manifest().clone()).map_err(|e| damaged(path, &e))?;
         let model = codec::decode(&manifest.model, &directory.file(ARRAYS_FILE)?)?;
         let labels = model.arms().labels();
-        if manifest.features != model.features() || manifest.arms != labels {
+        let same_dose = manifest.roles.dose.as_deref() == model.dose();
+        if manifest.features != model.features() || manifest.arms != labels || !same_dose {
             return Err(damaged(path, &"its features or arms are not those of the arrays"));
         }
         Ok((manifest, model))

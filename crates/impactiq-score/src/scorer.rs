@@ -8,7 +8,8 @@
 //! `visit_mean_<arm>`, `visit_best_arm`. `cate_lower` and `cate_upper` are null where the
 //! learner has no valid row interval; a causal forest's is that of its own estimate. The means
 //! are null where the learner knows effects alone (a causal forest). `best_arm` is the arm with
-//! the largest mean, or effect, the control's being 0; ties go to control.
+//! the largest mean, or effect, the control's being 0; ties go to control. Of a dose, `cate` is the
+//! effect of one unit more; there are no means and no best arm.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -212,7 +213,8 @@ impl Scorer {
 }
 
 fn columns_of(manifest: &Manifest) -> Vec<ScoreColumn> {
-    let n_contrasts = manifest.arms.len().saturating_sub(1);
+    let has_dose = manifest.roles.dose.is_some();
+    let n_contrasts = if has_dose { 1 } else { manifest.arms.len().saturating_sub(1) };
     let mut columns = Vec::new();
     for (outcome, saved) in manifest.outcomes.iter().enumerate() {
         let prefix = if manifest.outcomes.len() == 1 { String::new() } else { format!("{}_", saved.name) };
@@ -227,7 +229,10 @@ fn columns_of(manifest: &Manifest) -> Vec<ScoreColumn> {
         for (arm, label) in manifest.arms.iter().enumerate() {
             push(format!("mean_{label}"), ScoreValue::Mean(arm));
         }
-        push("best_arm".into(), ScoreValue::BestArm);
+        // A dose has neither arms with means nor a best one: `cate` is per unit of it.
+        if !has_dose {
+            push("best_arm".into(), ScoreValue::BestArm);
+        }
     }
     columns
 }

@@ -3,7 +3,7 @@
 //! The defaults were measured on known-truth data; docs/methods has the table. Leaves grow as
 //! an outcome gets rarer: a leaf of 20 rows of a 0.3 % outcome holds nothing but noise.
 
-use impactiq_trees::{BoostConfig, EarlyStopping};
+use impactiq_trees::{BoostConfig, EarlyStopping, ForestConfig};
 
 use super::settings::{BaseKind, BaseSettings};
 use super::{BaseLearner, Loss};
@@ -45,6 +45,7 @@ impl BaseSettings {
                 config: self.boosted(place, target),
                 refit: place != Place::Nuisance && target.n_rows <= REFIT_ROWS,
             },
+            BaseKind::Forest => BaseLearner::Forest { config: self.forest(place, target) },
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
             BaseKind::Ridge => BaseLearner::Ridge { penalty: self.penalty.unwrap_or(1.0) },
             BaseKind::Logistic => BaseLearner::Logistic { penalty: self.penalty.unwrap_or(0.0) },
@@ -61,6 +62,20 @@ impl BaseSettings {
             // A squared-loss penalty means nothing to a logistic one: it is chosen by itself.
             BaseKind::Lasso | BaseKind::ElasticNet => BaseLearner::LogisticChosen,
             kind => self.learner(kind, Place::Nuisance, target),
+        }
+    }
+
+    fn forest(&self, place: Place, target: Target) -> ForestConfig {
+        let n_trees = if place == Place::Nuisance { 200 } else { 500 };
+        ForestConfig {
+            n_trees: self.n_trees.map_or(n_trees, |n| n as usize),
+            // No variances are asked of a base learner, so every tree draws for itself.
+            trees_per_bag: 1,
+            sample_fraction: self.row_fraction.unwrap_or(0.5),
+            honest: false,
+            min_leaf_rows: self.min_leaf_rows.unwrap_or_else(|| min_leaf_rows(place, target)),
+            max_depth: self.max_depth,
+            ..ForestConfig::default()
         }
     }
 

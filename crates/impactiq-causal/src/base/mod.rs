@@ -5,14 +5,16 @@
 //! arms' contrasts, anything that knows why a prediction is wanted.
 
 mod defaults;
+mod forest;
 pub mod settings;
 
 use impactiq_data::{BinColumns, DataError, FeatureKind, Seed, Table, Watch};
-use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ObjectiveKind, boost};
+use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ForestConfig, ObjectiveKind, boost};
 
 use crate::error::CausalError;
 use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Shrinkage, Source};
 pub use defaults::{Place, Target};
+pub use forest::MeanForest;
 pub use settings::{BaseKind, BaseSettings};
 
 /// The loss a base learner minimises.
@@ -35,6 +37,11 @@ pub enum BaseLearner {
         /// After early stopping, grow the number of trees it found on all rows: the rows kept
         /// apart to find it would be missed most where rows are few.
         refit: bool,
+    },
+    /// Bagged trees, whatever the loss: means of 0/1 targets are probabilities.
+    Forest {
+        /// Settings of the trees.
+        config: ForestConfig,
     },
     /// Ordinary least squares, whatever the loss.
     LeastSquares,
@@ -99,6 +106,8 @@ pub enum BaseModel {
     Constant(f64),
     /// Boosted trees.
     Boosted(BoostModel),
+    /// Bagged trees.
+    Forest(MeanForest),
     /// A linear or logistic model.
     Linear(LinearModel),
 }
@@ -175,6 +184,7 @@ impl BaseLearner {
     pub fn kind(&self) -> BaseKind {
         match self {
             BaseLearner::Boosted { .. } => BaseKind::Boosted,
+            BaseLearner::Forest { .. } => BaseKind::Forest,
             BaseLearner::LeastSquares => BaseKind::LeastSquares,
             BaseLearner::Ridge { .. } => BaseKind::Ridge,
             BaseLearner::Logistic { .. } | BaseLearner::LogisticChosen => BaseKind::Logistic,
@@ -211,6 +221,7 @@ impl BaseLearner {
             BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty), seed)?,
             BaseLearner::Shrunken(shrinkage) => fit_linear(inputs, task, Linear::Shrunken(*shrinkage), seed)?,
             BaseLearner::LogisticChosen => fit_linear(inputs, task, Linear::LogisticChosen, seed)?,
+            BaseLearner::Forest { config } => BaseModel::Forest(MeanForest::fit(config, inputs, task, seed, watch)?),
         };
         if watch.should_stop() { Err(CausalError::Stopped) } else { Ok(model) }
     }
@@ -274,6 +285,7 @@ impl BaseModel {
         match self {
             BaseModel::Constant(value) => out.fill(*value),
             BaseModel::Boosted(model) => model.predict(&inputs.columns(), rows, out),
+            BaseModel::Forest(model) => model.predict(inputs, rows, out)?,
             BaseModel::Linear(model) => model.predict(&inputs.source(), rows, out)?,
         }
         Ok(())

@@ -16,6 +16,8 @@ pub enum BaseKind {
     /// Gradient boosted trees: logistic loss for 0/1 outcomes, squared loss otherwise.
     #[default]
     Boosted,
+    /// Regression forest: bagged trees, whose means of 0/1 outcomes are probabilities.
+    Forest,
     /// Ordinary least squares on standardised numbers and one-hot categories.
     LeastSquares,
     /// Least squares with a penalty on the squared coefficients.
@@ -34,6 +36,7 @@ impl BaseKind {
     pub fn name(self) -> &'static str {
         match self {
             BaseKind::Boosted => "boosted",
+            BaseKind::Forest => "forest",
             BaseKind::LeastSquares => "least_squares",
             BaseKind::Ridge => "ridge",
             BaseKind::Logistic => "logistic",
@@ -76,7 +79,7 @@ macro_rules! with_base_settings {
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
             $($(#[$field_meta])* pub $field: $type,)*
-            /// Boosted: trees at most.
+            /// Boosted: trees at most. Forest: trees.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 1))]
             pub n_trees: Option<u32>,
@@ -87,18 +90,18 @@ macro_rules! with_base_settings {
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 2))]
             pub n_leaves: Option<u32>,
-            /// Boosted: depth at most; left out: bounded by the leaves alone.
+            /// Boosted and forest: depth at most; left out: bounded by the leaves alone.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 1))]
             pub max_depth: Option<u32>,
-            /// Boosted: rows per leaf at least; left out: grows as the outcome gets rarer.
+            /// Boosted and forest: rows per leaf at least; left out: grows as the outcome gets rarer.
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 1))]
             pub min_leaf_rows: Option<u32>,
             /// Boosted: penalty on squared leaf values.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub l2: Option<f64>,
-            /// Boosted: share of the rows each tree sees, above 0 up to 1.
+            /// Boosted: share of the rows each tree sees, above 0 up to 1. Forest: below 1, default 0.5.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub row_fraction: Option<f64>,
             /// Boosted: share of the features each tree sees, above 0 up to 1.
@@ -173,6 +176,11 @@ impl BaseSettings {
         ];
         let useless = match kind {
             BaseKind::Boosted => [("penalty", self.penalty.is_some())].into_iter().find(|s| s.1),
+            BaseKind::Forest => {
+                let of_forests = ["n_trees", "max_depth", "min_leaf_rows", "row_fraction"];
+                let others = boosted.into_iter().filter(|(key, _)| !of_forests.contains(key));
+                others.chain([("penalty", self.penalty.is_some())]).find(|s| s.1)
+            }
             BaseKind::LeastSquares => boosted.into_iter().chain([("penalty", self.penalty.is_some())]).find(|s| s.1),
             BaseKind::Ridge | BaseKind::Logistic | BaseKind::Lasso | BaseKind::ElasticNet => {
                 boosted.into_iter().find(|s| s.1)
@@ -180,6 +188,10 @@ impl BaseSettings {
         };
         if let Some((key, _)) = useless {
             return Err(CausalError::UselessSetting { key: format!("{section}.{key}"), kind: kind.name().into() });
+        }
+        if kind == BaseKind::Forest && self.row_fraction == Some(1.0) {
+            let allowed = "trees of a forest that see the same rows differ in little: it must be below 1";
+            return Err(CausalError::setting(format!("{section}.row_fraction"), 1, allowed));
         }
         self.check_ranges(section)
     }

@@ -53,11 +53,15 @@ pub(super) fn read(
     header: ForestHeader,
     prefix: &str,
     (n_features, n_contrasts): (usize, usize),
+    instrumental: bool,
     reader: &mut Reader<'_>,
 ) -> Result<ForestModel, CausalError> {
     let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
     if header.average.len() != n_contrasts || header.average.iter().any(|effect| !effect.is_finite()) {
         return Err(corrupt(format!("{} average effects for {n_contrasts} contrasts", header.average.len())));
+    }
+    if instrumental && n_contrasts != 1 {
+        return Err(corrupt(format!("one instrument for {n_contrasts} contrasts")));
     }
     let joint = n_contrasts <= MAX_JOINT;
     let (n_forests, each) = if joint { (1, n_contrasts) } else { (n_contrasts, 1) };
@@ -73,7 +77,7 @@ pub(super) fn read(
         }
         let arrays = ForestArrays {
             n_features,
-            kind: ForestKind::Effect { n_contrasts: each },
+            kind: if instrumental { ForestKind::Instrument } else { ForestKind::Effect { n_contrasts: each } },
             bags: Bags {
                 trees_per_bag: part.trees_per_bag,
                 fraction: part.fraction,
@@ -88,6 +92,46 @@ pub(super) fn read(
         shrinkage.push(part.shrinkage);
     }
     Ok(ForestModel { forests, average: header.average, shrinkage })
+}
+
+/// A regression forest beside its arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MeanHeader {
+    centre: f64,
+    trees_per_bag: usize,
+    fraction: f64,
+    split_fraction: f64,
+    layout: u32,
+}
+
+pub(super) fn write_mean(forest: &Forest, prefix: &str, writer: &mut Writer) -> MeanHeader {
+    let arrays = forest.to_arrays();
+    write_shapes(&arrays.trees, prefix, writer);
+    writer.u64(prefix, "bag_seeds", &arrays.bag_seeds);
+    writer.f32(prefix, "moments", &arrays.moments);
+    let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
+    // Other kinds are never a base learner.
+    let centre = if let ForestKind::Mean { centre } = arrays.kind { centre } else { 0.0 };
+    MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout: arrays.trees.version }
+}
+
+pub(super) fn read_mean(
+    header: &MeanHeader,
+    n_features: usize,
+    prefix: &str,
+    reader: &mut Reader<'_>,
+) -> Result<Forest, CausalError> {
+    let MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout } = *header;
+    let arrays = ForestArrays {
+        n_features,
+        kind: ForestKind::Mean { centre },
+        bags: Bags { trees_per_bag, fraction, split_fraction },
+        bag_seeds: reader.u64(prefix, "bag_seeds")?,
+        trees: read_shapes(layout, prefix, reader)?,
+        moments: reader.f32(prefix, "moments")?,
+    };
+    Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))
 }
 
 /// The shapes of trees, of a boosted model or a forest.

@@ -14,7 +14,7 @@ use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::BaseModel;
+use crate::base::{BaseModel, MeanForest};
 use crate::error::CausalError;
 use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, TModel, XContrast, XModel};
 use crate::linear::{Design, DesignColumn, LinearModel, Link};
@@ -36,6 +36,8 @@ struct Header {
     format: u64,
     learner: LearnerKind,
     arms: Arms,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dose: Option<String>,
     features: Vec<FeatureHeader>,
     outcomes: Vec<OutcomeHeader>,
 }
@@ -57,6 +59,7 @@ struct OutcomeHeader {
     forest: Option<ForestHeader>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     linear: Option<LinearHeader>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     uplift: Option<UpliftHeader>,
 }
 
@@ -65,6 +68,7 @@ struct OutcomeHeader {
 enum BaseHeader {
     Constant { value: f64 },
     Boosted { objective: ObjectiveKind, n_features: usize, layout: u32 },
+    Forest { n_features: usize, mean: f64, shape: forests::MeanHeader },
     Linear { link: Link, design: Vec<DesignColumn> },
 }
 
@@ -85,7 +89,9 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
             .map(|(part, base)| write_base(base, &prefix(index, part), &mut writer))
             .collect(),
         forest: match &outcome.effect {
-            EffectModel::CausalForest(model) => Some(forests::write(model, &format!("outcome{index}"), &mut writer)),
+            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
+                Some(forests::write(model, &format!("outcome{index}"), &mut writer))
+            }
             _ => None,
         },
         linear: match &outcome.effect {
@@ -98,6 +104,7 @@ pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
         format: FORMAT,
         learner: model.learner(),
         arms: model.arms.clone(),
+        dose: model.dose.clone(),
         outcomes: outcomes.collect(),
         features: model
             .features
@@ -121,6 +128,11 @@ fn prefix(outcome: usize, part: usize) -> String {
 fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeader {
     match model {
         BaseModel::Constant(value) => BaseHeader::Constant { value: *value },
+        BaseModel::Forest(model) => BaseHeader::Forest {
+            n_features: model.forest.n_features(),
+            mean: model.mean,
+            shape: forests::write_mean(&model.forest, prefix, writer),
+        },
         BaseModel::Linear(model) => {
             writer.f64(prefix, "coefficients", &model.coefficients);
             BaseHeader::Linear { link: model.link, design: model.design.columns().to_vec() }
@@ -155,7 +167,11 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     let mut reader = Reader::new(bytes)?;
     let mut outcomes = Vec::with_capacity(header.outcomes.len());
     let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
-    let shape = Shape { names: &names, n_arms: header.arms.len(), with_arm: header.learner == LearnerKind::S };
+    let shape = Shape {
+        names: &names,
+        n_arms: header.arms.len().max(if header.dose.is_some() { 2 } else { 0 }),
+        with_arm: header.learner == LearnerKind::S,
+    };
     for (index, outcome) in header.outcomes.into_iter().enumerate() {
         let (name, kind) = (outcome.name.clone(), outcome.kind);
         let effect = read_effect(header.learner, outcome, index, &shape, &mut reader)?;
@@ -163,18 +179,22 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     }
     reader.finish()?;
     let (features, bins) = header.features.into_iter().map(|f| (f.name, f.bins)).unzip();
-    Ok(CausalModel::new(header.arms, features, bins, outcomes))
+    Ok(CausalModel::new(header.arms, features, bins, outcomes).of_dose(header.dose))
 }
 
 fn check_names(header: &Header) -> Result<(), CausalError> {
     let arms: Vec<&str> = header.arms.labels().iter().map(String::as_str).collect();
     let features: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
     let outcomes: Vec<&str> = header.outcomes.iter().map(|o| o.name.as_str()).collect();
-    for (what, mut names, least, most) in [
-        ("arms", arms, 2, impactiq_data::treatment::MAX_ARMS),
-        ("features", features, 1, MAX_NAMES),
-        ("outcomes", outcomes, 1, MAX_NAMES),
-    ] {
+    if header.dose.is_some() && !header.learner.takes_doses() {
+        let problem = format!("the learner '{}' is of arms", header.learner.name());
+        return Err(CausalError::corrupt("dose", problem));
+    }
+    // A dose has no arms at all.
+    let (least, most) = if header.dose.is_some() { (0, 0) } else { (2, impactiq_data::treatment::MAX_ARMS) };
+    for (what, mut names, least, most) in
+        [("arms", arms, least, most), ("features", features, 1, MAX_NAMES), ("outcomes", outcomes, 1, MAX_NAMES)]
+    {
         if !(least..=most).contains(&names.len()) {
             return Err(CausalError::corrupt(what, format!("{} of them", names.len())));
         }
@@ -216,6 +236,7 @@ fn check_bins(bins: &FeatureBins) -> Result<(), String> {
 
 struct Shape<'a> {
     names: &'a [&'a str],
+    /// Arms; a dose counts as two, for its one effect.
     n_arms: usize,
     with_arm: bool,
 }
@@ -239,10 +260,11 @@ fn read_effect(
         LearnerKind::S => 1,
         LearnerKind::T => shape.n_arms,
         LearnerKind::CausalForest
-        | LearnerKind::LinearDml
-        | LearnerKind::LinearDr
+        | LearnerKind::InstrumentalForest
         | LearnerKind::UpliftForest
-        | LearnerKind::UpliftTree => 0,
+        | LearnerKind::UpliftTree
+        | LearnerKind::LinearDml
+        | LearnerKind::LinearDr => 0,
         LearnerKind::X => 3 * (shape.n_arms - 1),
         LearnerKind::R
         | LearnerKind::Dr
@@ -254,7 +276,8 @@ fn read_effect(
         let problem = format!("{} models where {expected} were expected", outcome.models.len());
         return Err(CausalError::corrupt(what(), problem));
     }
-    if outcome.forest.is_some() != (learner == LearnerKind::CausalForest) {
+    let is_forest = matches!(learner, LearnerKind::CausalForest | LearnerKind::InstrumentalForest);
+    if outcome.forest.is_some() != is_forest {
         return Err(CausalError::corrupt(what(), "forests and the kind of learner do not go together"));
     }
     let is_linear = matches!(learner, LearnerKind::LinearDml | LearnerKind::LinearDr);
@@ -274,7 +297,12 @@ fn read_effect(
     }
     if let Some(forest) = outcome.forest {
         let sizes = (shape.names.len(), shape.n_arms - 1);
-        return Ok(EffectModel::CausalForest(forests::read(forest, &format!("outcome{index}"), sizes, reader)?));
+        let instrumental = learner == LearnerKind::InstrumentalForest;
+        let model = forests::read(forest, &format!("outcome{index}"), sizes, instrumental, reader)?;
+        return Ok(match instrumental {
+            true => EffectModel::InstrumentalForest(model),
+            false => EffectModel::CausalForest(model),
+        });
     }
     let mut models = outcome
         .models
@@ -290,12 +318,8 @@ fn read_effect(
         | LearnerKind::NonparamDml
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel { kind: learner, models }),
-        LearnerKind::T
-        | LearnerKind::CausalForest
-        | LearnerKind::LinearDml
-        | LearnerKind::LinearDr
-        | LearnerKind::UpliftForest
-        | LearnerKind::UpliftTree => EffectModel::T(TModel { models }),
+        // Kinds with arrays of their own have been answered above.
+        _ => EffectModel::T(TModel { models }),
     })
 }
 
@@ -330,6 +354,14 @@ fn read_base(
                 return Err(CausalError::corrupt(prefix, problem));
             }
             Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
+        }
+        BaseHeader::Forest { n_features, mean, shape: trees } => {
+            if n_features != shape.n_features() || !mean.is_finite() {
+                let problem = format!("a forest of mean {mean} on {n_features} features of {}", shape.n_features());
+                return Err(CausalError::corrupt(prefix, problem));
+            }
+            let forest = forests::read_mean(&trees, n_features, prefix, reader)?;
+            Ok(BaseModel::Forest(MeanForest { forest, mean }))
         }
         BaseHeader::Boosted { objective, n_features, layout } => {
             if n_features != shape.n_features() {

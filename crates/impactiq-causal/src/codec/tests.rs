@@ -33,6 +33,8 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: t, n_trees: 5}",
         "{kind: s, n_trees: 5}",
         "{kind: t, base: ridge}",
+        "{kind: t, base: forest, n_trees: 6}",
+        "{kind: s, base: forest, n_trees: 6}",
         "{kind: s, base: least_squares}",
         FOREST,
         "{kind: x, n_trees: 5}",

@@ -5,9 +5,10 @@ use impactiq_data::treatment::{Arms, Treatment};
 use impactiq_data::{Assignment, DataError, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
 
 use super::identifiers::reads;
-use super::sections::{AssignmentKind, Config, SplitBy};
+use super::sections::{AssignmentKind, Config, ScoreKind, SplitBy};
 use super::values::Probability;
 use crate::error::CausalError;
+use crate::learners::LearnerKind;
 
 /// Half-sample draws at most: errors are right to 1 % by then, and every draw keeps its sums.
 const MAX_BOOTSTRAP: u32 = 10_000;
@@ -46,14 +47,15 @@ impl Config {
     pub fn check_settings(&self) -> Result<(), CausalError> {
         for (key, missing) in [
             ("data.path", self.data.path.0.is_empty()),
-            ("roles.treatment", self.roles.treatment.is_empty()),
-            ("roles.control", self.roles.control.is_none()),
+            ("roles.treatment", self.roles.treatment.is_empty() && self.roles.dose.is_none()),
+            ("roles.control", self.roles.control.is_none() && self.roles.dose.is_none()),
             ("roles.outcome", self.roles.outcome.0.is_empty()),
         ] {
             if missing {
                 return Err(CausalError::MissingKey { key });
             }
         }
+        self.check_exposure()?;
         if let Some(text) = &self.data.delimiter
             && (text.len() != 1 || matches!(text.as_str(), "\"" | "\n" | "\r"))
         {
@@ -88,13 +90,55 @@ impl Config {
         let after = |names: &[String], role: &'static str| -> Vec<(String, &'static str)> {
             names.iter().map(|name| (name.clone(), role)).collect()
         };
-        let mut forbidden = vec![(self.roles.treatment.clone(), "treatment")];
+        let mut forbidden = match &self.roles.dose {
+            Some(dose) => vec![(dose.clone(), "dose")],
+            None => vec![(self.roles.treatment.clone(), "treatment")],
+        };
+        // An instrument that may shape effects would no longer move the outcome through the
+        // treatment alone.
+        forbidden.extend(self.roles.instrument.iter().map(|name| (name.clone(), "instrument")));
         forbidden.extend(after(&self.roles.outcome.0, "outcome"));
         forbidden.extend(after(&self.roles.post_treatment.0, "post-treatment column"));
         for (feature, sql) in &self.features.0 {
             if let Some((column, role)) = forbidden.iter().find(|(column, _)| reads(sql, column)) {
                 return Err(CausalError::LeakyFeature { feature: feature.clone(), column: column.clone(), role });
             }
+        }
+        Ok(())
+    }
+
+    /// Arms or a dose, never both, and a learner that can learn from what there is.
+    fn check_exposure(&self) -> Result<(), CausalError> {
+        let kind = self.learner.kind;
+        if kind == LearnerKind::InstrumentalForest {
+            if self.roles.instrument.is_none() {
+                return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+            }
+            if self.assignment.probability.is_some() {
+                let allowed = "with an instrument the treatment was chosen, so it must be left out";
+                return Err(CausalError::setting("assignment.probability", "given", allowed));
+            }
+        }
+        let Some(dose) = &self.roles.dose else { return Ok(()) };
+        let useless = |key: &str| Err(CausalError::NotWithDose { key: key.to_owned(), dose: dose.clone() });
+        if !self.roles.treatment.is_empty() {
+            return useless("roles.treatment");
+        }
+        if self.roles.control.is_some() {
+            return useless("roles.control");
+        }
+        if self.assignment.probability.is_some() {
+            return useless("assignment.probability");
+        }
+        if self.evaluate.scores == ScoreKind::Ipw {
+            return useless("evaluate.scores: ipw");
+        }
+        if !kind.takes_doses() {
+            return Err(CausalError::NotForDoses {
+                kind: kind.name().to_owned(),
+                dose: dose.clone(),
+                learners: LearnerKind::names_for_doses(),
+            });
         }
         Ok(())
     }
@@ -146,7 +190,7 @@ impl CheckedConfig {
     /// Identifiers and post-treatment columns are not among them.
     pub fn columns(&self) -> Vec<String> {
         let roles = &self.roles;
-        let mut names = vec![roles.treatment.clone()];
+        let mut names = vec![roles.dose.as_ref().unwrap_or(&roles.treatment).clone()];
         names.extend(roles.outcomes.iter().cloned());
         names.extend(roles.features.iter().chain(&roles.controls).cloned());
         let single = [&roles.instrument, &roles.weight, &roles.cluster, &roles.fold, &roles.probability];
@@ -351,6 +395,34 @@ mod tests {
         let error = check(0.9, "cluster").unwrap_err();
         assert_eq!(error.to_string(), "split.holdout: 0.9 of 2 clusters rounds to all of them");
         assert!(check(0.5, "cluster").is_ok() && check(0.2, "row").is_ok() && check(0.0, "cluster").is_ok());
+    }
+
+    #[test]
+    fn a_dose_stands_alone_and_asks_for_a_learner_that_takes_it() {
+        let config = |roles: &str, rest: &str| {
+            let text = format!("data: {{path: a.csv}}\nroles: {{{roles}, outcome: y}}\n{rest}\n");
+            Config::from_yaml(&text, "c.yaml", &[]).unwrap()
+        };
+        let forest = "learner: {kind: causal_forest}";
+        let checked = config("dose: x", forest).check(table().names()).unwrap();
+        assert_eq!(checked.columns(), ["x", "y", "t"]);
+        for (roles, rest, key) in [
+            ("dose: x, treatment: t", forest.to_owned(), "roles.treatment"),
+            ("dose: x, control: 0", forest.to_owned(), "roles.control"),
+            ("dose: x", format!("{forest}\nassignment: {{probability: 0.5}}"), "assignment.probability"),
+        ] {
+            let error = config(roles, &rest).check_settings().unwrap_err();
+            assert!(error.to_string().starts_with(key), "{error}");
+        }
+        let error = config("dose: x", "learner: {kind: t}").check_settings().unwrap_err();
+        assert_eq!(
+            error.hint().unwrap(),
+            "set `learner: {kind: causal_forest}`; learners of doses: causal_forest, nonparam_dml"
+        );
+        let slip = config("dose: xx", forest).check(table().names()).unwrap_err();
+        assert_eq!(slip.hint().unwrap(), "did you mean 'x'?");
+        let leak = config("dose: x", &format!("{forest}\nfeatures: {{d: \"x * 2\"}}")).check(table().names());
+        assert!(matches!(leak.unwrap_err(), CausalError::LeakyFeature { role: "dose", .. }));
     }
 
     #[test]

@@ -68,12 +68,15 @@ pub enum ColumnType {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RolesConfig {
-    /// The treatment column: any number of arms.
-    #[schemars(required)]
+    /// The treatment column: any number of arms. Either this with `control`, or `dose`.
     pub treatment: String,
     /// The control's value in the treatment column.
-    #[schemars(required)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<Scalar>,
+    /// A treatment that is an amount, in place of `treatment` and `control`: effects are per
+    /// unit of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dose: Option<String>,
     /// Outcome column, or a list: binary, count or continuous.
     #[schemars(required)]
     pub outcome: Names,
@@ -107,6 +110,7 @@ impl RolesConfig {
         RolesSpec {
             treatment: self.treatment.clone(),
             control: self.control.clone().unwrap_or_default().0,
+            dose: self.dose.clone(),
             outcomes: self.outcome.0.clone(),
             features: self.features.as_ref().map(|names| names.0.clone()),
             controls: self.controls.0.clone(),

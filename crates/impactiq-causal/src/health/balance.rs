@@ -93,7 +93,7 @@ pub fn balance(data: &Dataset) -> Result<Vec<BalanceRow>, CausalError> {
         .collect()
 }
 
-fn covariate(view: ColumnView<'_>) -> Covariate<'_> {
+pub(super) fn covariate(view: ColumnView<'_>) -> Covariate<'_> {
     match view {
         ColumnView::Number(values) => Covariate::Number(values),
         ColumnView::Category { codes, .. } => Covariate::Category(codes),

@@ -10,6 +10,8 @@ use super::balance::{BalanceRow, balance, joint_p, moved};
 use super::warnings::{Warning, warnings};
 use crate::effect::design_weights;
 use crate::error::CausalError;
+use crate::instrument::WEAK_F;
+use crate::iv::FirstStage;
 use crate::nuisance::OutOfFold;
 use crate::overlap;
 
@@ -32,7 +34,8 @@ pub struct CheckReport {
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
-    /// `sample_ratio`, `post_treatment`, `balance`, `joint_balance`, `overlap` or `power`.
+    /// `sample_ratio`, `post_treatment`, `balance`, `joint_balance`, `overlap`, `power`, and with an
+    /// instrument `first_stage`.
     pub name: String,
     /// Whether it passed; what can't be tested passes and says so.
     pub passed: bool,
@@ -45,12 +48,27 @@ pub struct Gate {
 }
 
 impl Gate {
-    fn new(name: &str, passed: bool, value: Option<f64>, limit: Option<f64>, detail: String) -> Self {
+    pub(super) fn new(name: &str, passed: bool, value: Option<f64>, limit: Option<f64>, detail: String) -> Self {
         Gate { name: name.into(), passed, value, limit, detail }
     }
 
-    fn untested(name: &str, why: &str) -> Self {
+    pub(super) fn untested(name: &str, why: &str) -> Self {
         Gate::new(name, true, None, None, why.into())
+    }
+}
+
+impl CheckReport {
+    /// The same with how strongly an instrument pulls; below F = 10 it fails.
+    pub(crate) fn with_first_stage(mut self, instrument: &str, first_stage: &FirstStage) -> Self {
+        let f = first_stage.f.statistic;
+        let detail = format!(
+            "'{instrument}' moves the treatment with F = {f:.1} and explains {:.2} % of its variance",
+            100.0 * first_stage.partial_r2
+        );
+        let gate = Gate::new("first_stage", f >= WEAK_F, f.is_finite().then_some(f), Some(WEAK_F), detail);
+        self.passed &= gate.passed;
+        self.gates.push(gate);
+        self
     }
 }
 
@@ -115,7 +133,7 @@ fn sample_ratio(data: &Dataset, propensity: &[OutOfFold], limits: &GatesConfig) 
     Ok(Gate::new("sample_ratio", passed, Some(test.p), Some(limits.srm_p_min), detail))
 }
 
-fn post_treatment(data: &Dataset, rows: &[BalanceRow]) -> Gate {
+pub(super) fn post_treatment(data: &Dataset, rows: &[BalanceRow]) -> Gate {
     if data.assignment == Assignment::Observational {
         return Gate::untested("post_treatment", "observational data: features are expected to differ between arms");
     }

@@ -4,6 +4,7 @@
 //! stop a run, `gates` turns everything into passed or failed. What must not live here: training.
 
 pub mod balance;
+mod dose;
 mod gates;
 mod warnings;
 
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use balance::{BalanceRow, balance, guard};
+pub use dose::{check_dose, dose_balance, dose_warnings, guard_dose};
 pub use gates::{CheckReport, Gate, check};
 pub use warnings::{Warning, warnings};
 

@@ -49,6 +49,20 @@ pub enum Warning {
         /// The smaller number of the two.
         n: u64,
     },
+    /// An instrument hardly moves the treatment.
+    WeakInstrument {
+        /// The instrument.
+        instrument: String,
+        /// F of the first stage.
+        f: f64,
+    },
+    /// Features leave little of a dose unexplained.
+    LittleDose {
+        /// The dose.
+        dose: String,
+        /// Share of its variance that they leave.
+        share: f64,
+    },
     /// There are few clusters.
     FewClusters {
         /// How many.
@@ -92,6 +106,16 @@ impl fmt::Display for Warning {
             Warning::FewEvents { outcome, arm, n } => {
                 write!(f, "outcome '{outcome}' has only {n} rows of its rarer value in arm '{arm}'")
             }
+            Warning::WeakInstrument { instrument, f: statistic } => write!(
+                f,
+                "the instrument '{instrument}' is weak (first-stage F {statistic:.1}, below 10): trust its \
+                 Anderson-Rubin set, not the intervals of the estimates"
+            ),
+            Warning::LittleDose { dose, share } => write!(
+                f,
+                "features leave only {:.1} % of the variance of '{dose}' unexplained: its effect stands on few rows",
+                share * 100.0
+            ),
             Warning::FewClusters { n } => write!(f, "only {n} clusters: read intervals with care"),
             Warning::CutPropensity { arm, share } => write!(
                 f,

@@ -40,9 +40,41 @@ pub enum LearnerKind {
     UpliftForest,
     /// One uplift tree, to be read.
     UpliftTree,
+    /// Honest forest of the effect by way of an instrument.
+    InstrumentalForest,
 }
 
 impl LearnerKind {
+    /// Every kind.
+    pub const ALL: [LearnerKind; 14] = [
+        LearnerKind::S,
+        LearnerKind::T,
+        LearnerKind::X,
+        LearnerKind::R,
+        LearnerKind::Dr,
+        LearnerKind::NonparamDml,
+        LearnerKind::TransformedOutcome,
+        LearnerKind::ClassTransformation,
+        LearnerKind::LinearDml,
+        LearnerKind::LinearDr,
+        LearnerKind::CausalForest,
+        LearnerKind::InstrumentalForest,
+        LearnerKind::UpliftForest,
+        LearnerKind::UpliftTree,
+    ];
+
+    /// The learners of doses, as the config writes them.
+    pub fn names_for_doses() -> String {
+        let names: Vec<&str> =
+            LearnerKind::ALL.into_iter().filter(|k| k.takes_doses()).map(LearnerKind::name).collect();
+        names.join(", ")
+    }
+
+    /// Whether the learner is defined for a treatment that is an amount.
+    pub fn takes_doses(self) -> bool {
+        matches!(self, LearnerKind::CausalForest | LearnerKind::NonparamDml | LearnerKind::InstrumentalForest)
+    }
+
     /// The kind as the config writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -59,6 +91,7 @@ impl LearnerKind {
             LearnerKind::LinearDr => "linear_dr",
             LearnerKind::UpliftForest => "uplift_forest",
             LearnerKind::UpliftTree => "uplift_tree",
+            LearnerKind::InstrumentalForest => "instrumental_forest",
         }
     }
 
@@ -85,10 +118,11 @@ with_base_settings! {
         /// s (one model, the arm among its features), t (one model per arm), causal_forest
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
         /// r, dr, nonparam_dml, transformed_outcome, class_transformation (regressions whose
-        /// answer is the effect), linear_dml or linear_dr (effects linear in the features, with a
-        /// table of coefficients and row intervals), uplift_forest (trees split by an uplift
-        /// criterion; `n_trees`, 100, `max_depth`, 5, and `min_leaf_rows`, 100, are its keys too) or
-        /// uplift_tree (one such tree to be read; depth 3). docs/methods has a page of each.
+        /// answer is the effect), linear_dml, linear_dr (effects linear in the features, with a table
+        /// of coefficients and row intervals), uplift_forest (trees split by an uplift criterion; `n_trees`, 100,
+        /// `max_depth`, 5, and `min_leaf_rows`, 100, are its keys too), uplift_tree (one such tree to
+        /// be read; depth 3), or instrumental_forest (needs `roles.instrument`). docs/methods has a
+        /// page of each.
         pub kind: LearnerKind = LearnerKind::T,
         /// What the models are made of; for all kinds but forests and linear final stages.
         pub base: BaseKind = BaseKind::Boosted,

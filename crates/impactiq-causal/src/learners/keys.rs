@@ -7,8 +7,8 @@ use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, UpliftForest,
-    UpliftTree, X,
+    CausalForest, ClassTransformation, Dr, InstrumentalForest, LinearDml, LinearDr, NonparamDml, R, S, T,
+    TransformedOutcome, UpliftForest, UpliftTree, X,
 };
 
 /// Kinds made of base learners.
@@ -18,7 +18,10 @@ const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcom
 const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 
 /// Kinds that grow honest trees on moments.
-const OF_FOREST: &[LearnerKind] = &[CausalForest];
+const OF_FOREST: &[LearnerKind] = &[CausalForest, InstrumentalForest];
+
+/// Forests that may shrink toward their average.
+const OF_SHRINKING: &[LearnerKind] = &[CausalForest];
 
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
@@ -26,13 +29,36 @@ const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 /// Kinds that split by an uplift criterion.
 const OF_UPLIFT: &[LearnerKind] = &[UpliftForest, UpliftTree];
 
-/// Kinds that grow several trees: all but the single one.
-const OF_MANY_TREES: &[LearnerKind] =
-    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest];
-
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] =
-    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, UpliftForest, UpliftTree];
+const OF_TREES: &[LearnerKind] = &[
+    S,
+    T,
+    X,
+    R,
+    Dr,
+    NonparamDml,
+    TransformedOutcome,
+    ClassTransformation,
+    CausalForest,
+    InstrumentalForest,
+    UpliftForest,
+    UpliftTree,
+];
+
+/// Kinds that grow several trees: all but the single one.
+const OF_MANY_TREES: &[LearnerKind] = &[
+    S,
+    T,
+    X,
+    R,
+    Dr,
+    NonparamDml,
+    TransformedOutcome,
+    ClassTransformation,
+    CausalForest,
+    InstrumentalForest,
+    UpliftForest,
+];
 
 /// Kinds whose leaves are bounded by their rows alone, whatever the arm.
 const OF_LEAF_ROWS: &[LearnerKind] =
@@ -42,7 +68,7 @@ const OF_LEAF_ROWS: &[LearnerKind] =
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
 
 /// Every key but `kind`.
-const KEYS: [Key; 24] = [
+const KEYS: &[Key] = &[
     ("n_trees", |c| c.n_trees.is_some(), OF_MANY_TREES),
     ("max_depth", |c| c.max_depth.is_some(), OF_TREES),
     ("covariance", |c| c.covariance.is_some(), OF_LINEAR),
@@ -55,18 +81,22 @@ const KEYS: [Key; 24] = [
     ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
     ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
     ("penalty", |c| c.penalty.is_some(), OF_BASE),
-    ("min_arm_rows", |c| c.min_arm_rows.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
-    ("sample_fraction", |c| c.sample_fraction.is_some(), &[CausalForest, UpliftForest]),
-    ("honest", |c| c.honest.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
-    ("features_per_node", |c| c.features_per_node.is_some(), &[CausalForest, UpliftForest, UpliftTree]),
+    ("min_arm_rows", |c| c.min_arm_rows.is_some(), &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree]),
+    ("sample_fraction", |c| c.sample_fraction.is_some(), &[CausalForest, InstrumentalForest, UpliftForest]),
+    ("honest", |c| c.honest.is_some(), &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree]),
+    (
+        "features_per_node",
+        |c| c.features_per_node.is_some(),
+        &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree],
+    ),
     ("alpha", |c| c.alpha.is_some(), OF_FOREST),
     ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
     ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
-    ("shrink", |c| c.shrink.is_some(), OF_FOREST),
     ("criterion", |c| c.criterion.is_some(), OF_UPLIFT),
     ("normalise", |c| c.normalise.is_some(), OF_UPLIFT),
     ("shrinkage", |c| c.shrinkage.is_some(), OF_UPLIFT),
     ("min_gain", |c| c.min_gain.is_some(), OF_UPLIFT),
+    ("shrink", |c| c.shrink.is_some(), OF_SHRINKING),
 ];
 
 impl LearnerConfig {

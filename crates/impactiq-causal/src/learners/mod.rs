@@ -26,7 +26,7 @@ pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use s::SModel;
 pub use t::TModel;
-pub use task::{Effects, LearnerNuisances, LearnerTask};
+pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask};
 pub use uplift::{UpliftForestModel, UpliftTreeModel, n_groups};
 pub use x::{XContrast, XModel};
 
@@ -43,6 +43,8 @@ pub enum EffectModel {
     T(TModel),
     /// Causal forest.
     CausalForest(ForestModel),
+    /// Forest of the effect by way of an instrument.
+    InstrumentalForest(ForestModel),
     /// X-learner.
     X(XModel),
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
@@ -98,6 +100,10 @@ pub fn fit_effect(
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
             return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
         }
+        LearnerKind::InstrumentalForest => {
+            // Only a caller inside this crate could come here: the door goes by the kind.
+            return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+        }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::R
         | LearnerKind::Dr
@@ -108,6 +114,50 @@ pub fn fit_effect(
     Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
 }
 
+/// Learns the effect of a treatment on one outcome by way of an instrument.
+///
+/// # Errors
+/// [`CausalError::NoVariation`] for an instrument that moves nobody, and what growing finds.
+pub fn fit_instrument_effect(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &InstrumentTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    let (model, forests) = ForestModel::fit_instrument(config, inputs, task, seed, watch)?;
+    Ok(Fitted { effect: EffectModel::InstrumentalForest(model), forests, linear: Vec::new() })
+}
+
+/// Learns the effect of one unit of a dose on one outcome.
+///
+/// # Errors
+/// [`CausalError::NotForDoses`] for a learner of arms, [`CausalError::NoVariation`], and what base
+/// learners find.
+pub fn fit_dose_effect(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &DoseTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    match config.kind {
+        LearnerKind::CausalForest => {
+            let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
+            Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() })
+        }
+        LearnerKind::NonparamDml => {
+            let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
+            Ok(Fitted { effect: EffectModel::Direct(model), forests: Vec::new(), linear: Vec::new() })
+        }
+        kind => Err(CausalError::NotForDoses {
+            kind: kind.name().to_owned(),
+            dose: task.name.to_owned(),
+            learners: LearnerKind::names_for_doses(),
+        }),
+    }
+}
+
 impl EffectModel {
     /// The kind of learner.
     pub fn kind(&self) -> LearnerKind {
@@ -115,6 +165,7 @@ impl EffectModel {
             EffectModel::S(_) => LearnerKind::S,
             EffectModel::T(_) => LearnerKind::T,
             EffectModel::CausalForest(_) => LearnerKind::CausalForest,
+            EffectModel::InstrumentalForest(_) => LearnerKind::InstrumentalForest,
             EffectModel::X(_) => LearnerKind::X,
             EffectModel::Direct(model) => model.kind,
             EffectModel::Linear(kind, _) => *kind,
@@ -132,7 +183,9 @@ impl EffectModel {
         let mean = match self {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
-            EffectModel::CausalForest(model) => return Ok(model.effects(inputs, intervals)),
+            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
+                return Ok(model.effects(inputs, intervals));
+            }
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
@@ -145,8 +198,8 @@ impl EffectModel {
 
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
     /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
-    /// rows know the effect, as the arm's do, the share of the former), none of forests, uplift
-    /// trees and linear final stages.
+    /// rows know the effect, as the arm's do, the share of the former), none of forests, trees
+    /// and linear final stages.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
@@ -156,6 +209,7 @@ impl EffectModel {
             }
             EffectModel::Direct(model) => model.models.iter().collect(),
             EffectModel::CausalForest(_)
+            | EffectModel::InstrumentalForest(_)
             | EffectModel::Linear(..)
             | EffectModel::UpliftForest(_)
             | EffectModel::UpliftTree(_) => Vec::new(),

@@ -32,6 +32,58 @@ pub struct LearnerTask<'a> {
     pub nuisances: Option<&'a LearnerNuisances>,
 }
 
+/// What a learner sees of an instrument; vectors are indexed by row of the inputs.
+#[derive(Clone, Copy)]
+pub struct InstrumentTask<'a> {
+    /// Rows to learn from.
+    pub rows: &'a [u32],
+    /// The instrument's column, for messages.
+    pub name: &'a str,
+    /// The instrument of every row.
+    pub instrument: &'a [f64],
+    /// The treatment's column or arm, for reports.
+    pub treatment_name: &'a str,
+    /// The treatment of every row, 0/1 or a dose.
+    pub treatment: &'a [f64],
+    /// The outcome's name.
+    pub outcome: &'a str,
+    /// The outcome of every row.
+    pub target: &'a [f64],
+    /// The weight of every row.
+    pub weights: Option<&'a [f64]>,
+    /// What sampling keeps together: a row number, or a cluster.
+    pub row_ids: &'a [u64],
+    /// Means given features; rows that do not learn are never looked at.
+    pub outcome_mean: &'a OutOfFold,
+    /// Of the treatment.
+    pub treatment_mean: &'a OutOfFold,
+    /// Of the instrument.
+    pub instrument_mean: &'a OutOfFold,
+}
+
+/// What a learner sees of a dose; vectors are indexed by row of the inputs.
+#[derive(Clone, Copy)]
+pub struct DoseTask<'a> {
+    /// Rows to learn from.
+    pub rows: &'a [u32],
+    /// The dose's column, for messages and reports.
+    pub name: &'a str,
+    /// The dose of every row.
+    pub dose: &'a [f64],
+    /// The outcome's name.
+    pub outcome: &'a str,
+    /// The outcome of every row.
+    pub target: &'a [f64],
+    /// The weight of every row.
+    pub weights: Option<&'a [f64]>,
+    /// What sampling keeps together: a row number, or a cluster.
+    pub row_ids: &'a [u64],
+    /// The outcome's mean given features; rows that do not learn are never looked at.
+    pub outcome_mean: &'a OutOfFold,
+    /// The dose's mean given features.
+    pub dose_mean: &'a OutOfFold,
+}
+
 /// What most learners need beside their rows: nuisances whose values no row's own outcome had a
 /// hand in, indexed by row of the inputs; rows that do not learn are never looked at.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,14 +1,20 @@
 //! Nuisances: what outcomes and assignments look like given features, cross-fitted.
 //!
 //! `out_of_fold` holds the type that only cross-fitting and designs can make, `cross_fit` the
-//! one loop over folds, `set` the nuisances that a whole run shares. What must not live here:
+//! one loop over folds, `set` the nuisances that a whole run shares, `dose` those of a dose, `instrument` those of
+//! an instrument. What must not live here:
 //! effects.
 
 mod cross_fit;
+mod dose;
+mod instrument;
 mod out_of_fold;
 mod set;
 
 pub use cross_fit::{CrossFitted, NuisanceLoss, NuisanceTask, cross_fit};
+pub(crate) use dose::fit_dose_mean;
+pub use dose::{DoseNuisances, fit_dose_nuisances, fit_dose_variance};
+pub use instrument::{Encouragement, InstrumentNuisances, fit_instrument_nuisances};
 pub use out_of_fold::OutOfFold;
 pub use set::{
     ArmLoss, NuisanceReport, Nuisances, OutcomeLosses, declared_propensity, fit_nuisances, fit_pooled_means,

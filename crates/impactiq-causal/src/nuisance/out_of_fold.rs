@@ -33,6 +33,11 @@ impl OutOfFold {
         OutOfFold { values: Values::Same { value, n } }
     }
 
+    /// One number known without any model, for all rows.
+    pub(crate) fn known(value: f64, n: usize) -> Self {
+        OutOfFold::same(value, n)
+    }
+
     /// The probability of an arm that the design declares; `None` where it declares none.
     pub fn designed(assignment: &Assignment, arm: usize, n: usize) -> Option<Self> {
         match assignment {

@@ -3,6 +3,7 @@
 //! loudly where it is missing. Expected numbers come from the peers; no command of ours
 //! rewrites them.
 
+mod by_instrument;
 mod double_machine_learning;
 mod instruments;
 mod linear_stages;

@@ -24,6 +24,8 @@ pub struct Checked {
     pub report: CheckReport,
     /// Rows per arm, the control first.
     pub arms: Vec<(String, u64)>,
+    /// The dose, in place of arms.
+    pub dose: Option<String>,
     n_rows: u64,
     n_rows_read: u64,
     smd_max: f64,
@@ -62,6 +64,7 @@ pub fn check(config: &Config, place: &Path, context: Context<'_>) -> Outcome<Che
     Ok(Checked {
         report,
         arms: arms(&run.dataset),
+        dose: run.dataset.dose.as_ref().map(|dose| dose.name.clone()),
         n_rows: run.dataset.n_rows() as u64,
         n_rows_read: run.loaded.n_rows_read,
         smd_max: config.gates.smd_max,
@@ -82,6 +85,7 @@ impl Checked {
         json!({
             "n_rows": self.n_rows,
             "arms": arms,
+            "dose": self.dose,
             "gates": report["gates"],
             "balance": report["balance"],
             "warnings": warnings,
@@ -92,11 +96,14 @@ impl Checked {
     /// The result as text.
     pub fn text(&self, config: &Path) -> String {
         let arms: Vec<String> = self.arms.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
+        let treatment = match &self.dose {
+            Some(dose) => format!("Dose: {dose}"),
+            None => format!("Arms (control first): {}", arms.join(" · ")),
+        };
         let mut text = format!(
-            "Rows: {} of {} kept\nArms (control first): {}\n\n",
+            "Rows: {} of {} kept\n{treatment}\n\n",
             number::count(self.n_rows),
             number::count(self.n_rows_read),
-            arms.join(" · ")
         );
         for gate in &self.report.gates {
             let mark = match (gate.passed, gate.value) {
@@ -107,7 +114,8 @@ impl Checked {
             };
             text.push_str(&format!("{mark:<7} {:<15} {}\n", gate.name.replace('_', " "), gate.detail));
         }
-        text.push_str(&format!("\nLargest differences between the arms (of {})\n", self.report.balance.len()));
+        let sides = if self.dose.is_some() { "high and low doses" } else { "the arms" };
+        text.push_str(&format!("\nLargest differences between {sides} (of {})\n", self.report.balance.len()));
         text.push_str(&self.balance_table().render(2));
         if self.report.passed {
             text.push_str(&format!("\nNo gate failed.\nNext: impactiq train -c {} -o model\n", config.display()));
@@ -143,6 +151,9 @@ impl Checked {
         let worst = balance.iter().max_by(|a, b| a.smd.abs().total_cmp(&b.smd.abs()));
         let n_beyond = balance.iter().filter(|row| row.smd.abs() > self.smd_max).count();
         let title = match (worst, n_beyond) {
+            (Some(worst), 0) if self.dose.is_some() => {
+                format!("High and low doses are alike: no feature differs by more than {:.3}", worst.smd.abs())
+            }
             (Some(worst), 0) => {
                 format!("The arms are alike: no feature differs by more than {:.3}", worst.smd.abs())
             }
@@ -156,8 +167,9 @@ impl Checked {
         BalanceChart {
             title,
             subtitle: format!(
-                "Standardised differences of {} features between arm and control, {} people; the limit is {}",
+                "Standardised differences of {} features between {}, {} people; the limit is {}",
                 balance.len(),
+                if self.dose.is_some() { "high and low doses" } else { "arm and control" },
                 number::count(self.n_rows),
                 self.smd_max
             ),

@@ -1,5 +1,6 @@
 //! The real binary in temporary folders: what it prints, what it leaves, how it ends.
 
+mod amounts;
 mod bad_config;
 mod bad_data;
 mod bad_model;

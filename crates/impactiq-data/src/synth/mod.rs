@@ -70,11 +70,13 @@ pub enum SynthKind {
     Dose,
     /// Whole clusters are treated.
     Clustered,
+    /// Encouraged by chance, treated by choice.
+    Instrument,
 }
 
 impl SynthKind {
     /// Every generator, in the order of the documentation.
-    pub const ALL: [SynthKind; 11] = [
+    pub const ALL: [SynthKind; 12] = [
         SynthKind::Criteo,
         SynthKind::CriteoExposure,
         SynthKind::NieWagerA,
@@ -86,6 +88,7 @@ impl SynthKind {
         SynthKind::MultiArm,
         SynthKind::Dose,
         SynthKind::Clustered,
+        SynthKind::Instrument,
     ];
 
     /// The name to type.
@@ -102,6 +105,7 @@ impl SynthKind {
             SynthKind::MultiArm => "multi-arm",
             SynthKind::Dose => "dose",
             SynthKind::Clustered => "clustered",
+            SynthKind::Instrument => "instrument",
         }
     }
 
@@ -136,6 +140,10 @@ impl SynthKind {
             SynthKind::Dose => {
                 "a continuous treatment: the outcome is linear in the dose, with a slope that differs by row"
             }
+            SynthKind::Instrument => {
+                "half of the rows are encouraged by chance, but a hidden trait decides who is treated: an instrument for \
+                 an effect that differs by row"
+            }
             SynthKind::Clustered => {
                 "whole clusters are treated: half of 100 clusters, with a random effect of each cluster"
             }
@@ -164,6 +172,7 @@ impl SynthKind {
             SynthKind::MultiArm => (trials::arms_columns(options), trials::arms_truth(options)),
             SynthKind::Dose => (trials::dose_columns(), trials::dose_truth()),
             SynthKind::Clustered => (trials::clustered_columns(), trials::clustered_truth()),
+            SynthKind::Instrument => (trials::instrument_columns(), trials::instrument_truth()),
             _ => (continuous::columns(options), continuous::truth_columns()),
         }
     }
@@ -303,6 +312,7 @@ impl SynthPlan {
             SynthKind::CriteoExposure => criteo::row(criteo::Path::ThroughExposure, draw, data, truth),
             SynthKind::MultiArm => trials::arms_row(options, draw, data, truth),
             SynthKind::Dose => trials::dose_row(options, draw, data, truth),
+            SynthKind::Instrument => trials::instrument_row(options, draw, data, truth),
             SynthKind::Clustered => trials::clustered_row(options, &self.clusters, draw, data, truth),
             kind => {
                 if let Some(design) = kind.design() {

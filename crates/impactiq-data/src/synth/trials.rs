@@ -117,6 +117,43 @@ pub(super) fn dose_row(options: &SynthOptions, draw: &mut Draw, data: &mut [f64]
     truth.copy_from_slice(&[tau, dose_mean, mu0]);
 }
 
+/// Data columns of the instrument design.
+pub(super) fn instrument_columns() -> Vec<ColumnSpec> {
+    let mut specs = numbered(6);
+    specs.extend(["encouraged", "treatment"].map(ColumnSpec::integer));
+    specs.push(ColumnSpec::single("y"));
+    specs
+}
+
+/// Truth columns of the instrument design: the effect of the treatment on those whom the
+/// encouragement moves, and the probability of being moved.
+pub(super) fn instrument_truth() -> Vec<ColumnSpec> {
+    ["tau", "compliance"].map(ColumnSpec::double).into()
+}
+
+/// Draws one row of the instrument design: half of the rows are encouraged by chance; who is
+/// treated depends on a hidden trait that also moves the outcome.
+pub(super) fn instrument_row(options: &SynthOptions, draw: &mut Draw, data: &mut [f64], truth: &mut [f64]) {
+    for value in &mut data[..6] {
+        *value = single(draw.normal());
+    }
+    let x = &data[..6];
+    let tau = 1.0 + x[0] + 0.5 * f64::from(x[1] > 0.0);
+    let compliance = 0.35 + 0.3 * sigmoid(x[2]);
+    let always = 0.15 * sigmoid(x[3]);
+    let hidden = draw.normal();
+    let encouraged = draw.coin(0.5);
+    // Those who take it anyway are those with a large hidden trait.
+    let place = draw.uniform();
+    let takes_anyway = place < always + 0.1 * f64::from(hidden > 0.5);
+    let treated = takes_anyway || (encouraged && place < always + 0.1 * f64::from(hidden > 0.5) + compliance);
+    let base = 0.5 * x[0] + 0.5 * x[3] + hidden;
+    data[6] = f64::from(encouraged);
+    data[7] = f64::from(treated);
+    data[8] = base + tau * f64::from(treated) + options.noise * draw.normal();
+    truth.copy_from_slice(&[tau, compliance]);
+}
+
 /// What is common to the rows of a cluster.
 pub(super) struct Cluster {
     treated: bool,

@@ -55,7 +55,8 @@ pub(super) fn choose(
     let asked = config.forest();
     let shrink = config.shrink.unwrap_or(false);
     let seed = seed.child(SEEDS);
-    if config.min_arm_rows.is_some() {
+    if let Some(size) = config.min_arm_rows {
+        let asked = ground.with_leaf(&asked, size);
         let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.slope } else { 1.0 };
         return Ok(Choice { config: asked, candidates: Vec::new(), constant: false, shrinkage });
     }
@@ -70,7 +71,7 @@ pub(super) fn choose(
     let mut best: Option<(u32, Trial)> = None;
     let mut worse = 0;
     for size in sizes {
-        let small = ForestConfig { min_arm_rows: size, ..asked.clone() };
+        let small = ground.with_leaf(&asked, size);
         let trial = ground.try_out(&small, average, seed)?;
         let of_arms = constant.is_some().then_some(size);
         candidates.push(Candidate { min_arm_rows: of_arms, r_loss: trial.loss });
@@ -89,7 +90,7 @@ pub(super) fn choose(
     let constant = better.is_none();
     let (min_arm_rows, slope) = better.map_or((smallest.max(1), 1.0), |(size, trial)| (size, trial.slope));
     let shrinkage = if shrink { slope } else { 1.0 };
-    Ok(Choice { config: ForestConfig { min_arm_rows, ..asked }, candidates, constant, shrinkage })
+    Ok(Choice { config: ground.with_leaf(&asked, min_arm_rows), candidates, constant, shrinkage })
 }
 
 /// Small forests of one leaf size.
@@ -115,9 +116,20 @@ impl Trial {
 }
 
 impl Ground<'_> {
+    /// Settings with leaves of at least `size` splitting rows of every arm; with a dose, of
+    /// `size` rows.
+    fn with_leaf(&self, asked: &ForestConfig, size: u32) -> ForestConfig {
+        match self.centred.arms {
+            Some(_) => ForestConfig { min_arm_rows: size, ..asked.clone() },
+            None => ForestConfig { min_arm_rows: size, min_leaf_rows: size, ..asked.clone() },
+        }
+    }
+
+    /// Rows of the smallest arm; of a dose, all rows.
     fn smallest_arm(&self) -> u32 {
+        let Some(arms) = &self.centred.arms else { return self.centred.rows.len() as u32 };
         let mut counts = vec![0u32; self.centred.treatments.len() + 1];
-        self.centred.rows.iter().for_each(|&row| counts[usize::from(self.centred.arms[row as usize])] += 1);
+        self.centred.rows.iter().for_each(|&row| counts[usize::from(arms[row as usize])] += 1);
         counts.into_iter().min().unwrap_or_default()
     }
 
@@ -131,7 +143,7 @@ impl Ground<'_> {
         let (mut loss, mut total, mut along, mut square) = (0.0, 0.0, 0.0, 0.0);
         for (i, &row) in centred.rows.iter().enumerate() {
             let row = row as usize;
-            let weight = self.task.weights.map_or(1.0, |weights| weights[row]);
+            let weight = self.weights.map_or(1.0, |weights| weights[row]);
             let part = |value: &dyn Fn(usize) -> f64| -> f64 {
                 centred.treatments.iter().enumerate().map(|(k, t)| t[row] * value(k)).sum()
             };
@@ -152,7 +164,7 @@ impl Ground<'_> {
     }
 
     fn out_of_bag(&self, forest: &Forest) -> Vec<Vec<f64>> {
-        let key = |row: u32| self.task.row_ids[row as usize];
+        let key = |row: u32| self.row_ids[row as usize];
         forest.predict_out_of_bag(&self.inputs.columns(), &self.centred.rows, &key, false).values
     }
 }

@@ -6,12 +6,13 @@ use impactiq_trees::{EffectTask, Forest, ForestConfig, grow_effect_forest};
 use super::centre::Centred;
 use crate::base::{Inputs, Quiet};
 use crate::error::CausalError;
-use crate::learners::task::LearnerTask;
 
 /// What the forests of one group of contrasts grow from.
 pub(super) struct Ground<'a> {
     pub inputs: &'a Inputs<'a>,
-    pub task: &'a LearnerTask<'a>,
+    pub weights: Option<&'a [f64]>,
+    /// What sampling keeps together: rows, or clusters.
+    pub row_ids: &'a [u64],
     pub centred: &'a Centred,
     pub watch: &'a dyn Watch,
 }
@@ -36,11 +37,11 @@ impl Ground<'_> {
             rows: &centred.rows,
             outcome: &centred.outcome,
             contrasts: std::array::from_fn(|k| centred.treatments[k].as_slice()),
-            arms: Some(&centred.arms),
-            weights: self.task.weights,
+            arms: centred.arms.as_deref(),
+            weights: self.weights,
             // The sampling ids are clusters where there are any.
             clusters: None,
-            row_ids: self.task.row_ids,
+            row_ids: self.row_ids,
         };
         let forest = grow_effect_forest::<K, L>(&self.inputs.columns(), &task, config, seed, &Quiet(self.watch))?;
         // A smaller forest than was asked for must not pass for the whole.

@@ -10,7 +10,7 @@ use super::ground::Ground;
 use crate::base::Inputs;
 use crate::error::CausalError;
 use crate::learners::config::LearnerConfig;
-use crate::learners::task::{Effects, LearnerTask};
+use crate::learners::task::{DoseTask, Effects, LearnerTask};
 
 /// Contrasts one forest can hold; with more, every contrast has a forest of its own.
 pub const MAX_JOINT: usize = 4;
@@ -36,11 +36,11 @@ pub struct ForestModel {
 pub struct ForestReport {
     /// The outcome.
     pub outcome: String,
-    /// The arms whose effects the forest holds.
+    /// The arms whose effects the forest holds, or the dose.
     pub arms: Vec<String>,
     /// Trees.
     pub n_trees: u64,
-    /// Splitting rows of every arm per leaf at least.
+    /// Splitting rows of every arm per leaf at least; of a dose, splitting rows per leaf.
     pub min_arm_rows: u32,
     /// `config`, or `r_loss`: the smallest out-of-bag R-loss of small forests, one effect for
     /// everybody unless another is better by more than a standard error.
@@ -81,26 +81,34 @@ impl ForestModel {
         for (index, arms) in groups.iter().enumerate() {
             let centred = Centred::new(task, centring, arms);
             let of_group: Vec<f64> = arms.iter().map(|&arm| average[arm - 1]).collect();
-            let ground = Ground { inputs, task, centred: &centred, watch };
-            let seed = seed.child(index as u64);
-            let choice = choose::choose(config, &ground, &of_group, seed)?;
-            let forest = ground.grow(&choice.config, seed)?;
-            let n_leaves: usize = forest.trees().iter().map(impactiq_trees::Tree::n_leaves).sum();
-            reports.push(ForestReport {
-                outcome: task.outcome.to_owned(),
-                arms: arms.iter().map(|&arm| task.arms.labels()[arm].clone()).collect(),
-                n_trees: forest.n_trees() as u64,
-                min_arm_rows: choice.config.min_arm_rows,
-                chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
-                constant: choice.constant,
-                candidates: choice.candidates,
-                shrinkage: choice.shrinkage,
-                mean_leaves: n_leaves as f64 / forest.n_trees().max(1) as f64,
-            });
-            shrinkage.push(choice.shrinkage);
+            let ground = Ground { inputs, weights: task.weights, row_ids: task.row_ids, centred: &centred, watch };
+            let labels = arms.iter().map(|&arm| task.arms.labels()[arm].clone()).collect();
+            let (forest, report) = grow(config, &ground, &of_group, seed.child(index as u64), (task.outcome, labels))?;
+            shrinkage.push(report.shrinkage);
+            reports.push(report);
             forests.push(forest);
         }
         Ok((ForestModel { forests, average, shrinkage }, reports))
+    }
+
+    /// The forest of one unit of a dose.
+    pub(in crate::learners) fn fit_dose(
+        config: &LearnerConfig,
+        inputs: &Inputs<'_>,
+        task: &DoseTask<'_>,
+        seed: Seed,
+        watch: &dyn Watch,
+    ) -> Result<(Self, Vec<ForestReport>), CausalError> {
+        let centred = Centred::of_dose(task);
+        let average = centre::average_of_dose(task, &centred);
+        if !average.is_finite() {
+            return Err(CausalError::NoVariation { what: format!("the dose '{}' outside the hold-out", task.name) });
+        }
+        let ground = Ground { inputs, weights: task.weights, row_ids: task.row_ids, centred: &centred, watch };
+        let what = (task.outcome, vec![task.name.to_owned()]);
+        let (forest, report) = grow(config, &ground, &[average], seed.child(0), what)?;
+        let model = ForestModel { forests: vec![forest], average: vec![average], shrinkage: vec![report.shrinkage] };
+        Ok((model, vec![report]))
     }
 
     /// Effects for every row of the inputs, with 95 % normal intervals around the forest's own
@@ -131,4 +139,29 @@ impl ForestModel {
         }
         effects
     }
+}
+
+/// Chooses settings, grows the forest, and says what was chosen.
+fn grow(
+    config: &LearnerConfig,
+    ground: &Ground<'_>,
+    average: &[f64],
+    seed: Seed,
+    (outcome, arms): (&str, Vec<String>),
+) -> Result<(Forest, ForestReport), CausalError> {
+    let choice = choose::choose(config, ground, average, seed)?;
+    let forest = ground.grow(&choice.config, seed)?;
+    let n_leaves: usize = forest.trees().iter().map(impactiq_trees::Tree::n_leaves).sum();
+    let report = ForestReport {
+        outcome: outcome.to_owned(),
+        arms,
+        n_trees: forest.n_trees() as u64,
+        min_arm_rows: choice.config.min_arm_rows,
+        chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
+        constant: choice.constant,
+        candidates: choice.candidates,
+        shrinkage: choice.shrinkage,
+        mean_leaves: n_leaves as f64 / forest.n_trees().max(1) as f64,
+    };
+    Ok((forest, report))
 }

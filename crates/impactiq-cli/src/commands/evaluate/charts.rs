@@ -9,12 +9,12 @@ use crate::output::chart::{CurveChart, CurvePoint, DecileBar, DecileChart};
 use crate::output::number::{self, Unit};
 
 /// What the charts speak of.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// The outcome's column.
     pub outcome: &'a str,
-    /// The arm.
-    pub arm: &'a str,
+    /// The treatment: `arm email`, `dose tinc`.
+    pub what: String,
     /// The unit of the outcome's effects.
     pub unit: Unit,
     /// Rows evaluated.
@@ -30,7 +30,7 @@ pub type Named = (&'static str, String);
 ///
 /// # Errors
 /// When a chart cannot be drawn.
-pub fn charts(subject: Subject<'_>, evaluation: &Evaluation) -> Outcome<Vec<Named>> {
+pub fn charts(subject: &Subject<'_>, evaluation: &Evaluation) -> Outcome<Vec<Named>> {
     let mut all = Vec::new();
     if evaluation.curves.qini.len() > 1 {
         all.push(("qini", qini(subject, evaluation).svg()?));
@@ -76,7 +76,7 @@ fn is_constant(evaluation: &Evaluation) -> bool {
     reason == Some(impactiq_metrics::estimate::NO_HETEROGENEITY)
 }
 
-fn people(subject: Subject<'_>) -> String {
+fn people(subject: &Subject<'_>) -> String {
     let who = if subject.held_out { "people the model has not seen" } else { "people" };
     format!("{} {who}", number::count(subject.n_rows))
 }
@@ -104,7 +104,7 @@ fn scaled(points: &[Point], scale: f64) -> Vec<CurvePoint> {
         .collect()
 }
 
-fn qini(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
+fn qini(subject: &Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     let points = &evaluation.curves.qini;
     let end = points.last().map_or(0.0, |p| p.value);
     let clear = is_clear(evaluation.metrics.get("qini_per_capita"));
@@ -118,8 +118,8 @@ fn qini(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     CurveChart {
         title,
         subtitle: format!(
-            "Qini curve of arm {} on {}, with its 95 % band; dashed: random targeting",
-            subject.arm,
+            "Qini curve of {} on {}, with its 95 % band; dashed: random targeting",
+            subject.what,
             people(subject)
         ),
         y_label: format!("extra {} among the treated", subject.outcome),
@@ -130,7 +130,7 @@ fn qini(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     }
 }
 
-fn toc(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
+fn toc(subject: &Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     let unit = subject.unit;
     let top = at(&evaluation.curves.toc, 0.1);
     let title = match top {
@@ -143,8 +143,8 @@ fn toc(subject: Subject<'_>, evaluation: &Evaluation) -> CurveChart {
     CurveChart {
         title,
         subtitle: format!(
-            "Targeting operator characteristic of arm {} on {}, 95 % band, doubly robust scores",
-            subject.arm,
+            "Targeting operator characteristic of {} on {}, 95 % band, doubly robust scores",
+            subject.what,
             people(subject)
         ),
         y_label: format!("effect above average on {}{y_unit}", subject.outcome),
@@ -160,7 +160,7 @@ fn of_decile(decile: &Decile) -> &Estimate {
     if decile.effect.value().is_some() { &decile.effect } else { &decile.uplift }
 }
 
-fn deciles(subject: Subject<'_>, evaluation: &Evaluation) -> DecileChart {
+fn deciles(subject: &Subject<'_>, evaluation: &Evaluation) -> DecileChart {
     let (unit, n) = (subject.unit, evaluation.deciles.len());
     let scale = unit.scale();
     let values: Vec<f64> = evaluation.deciles.iter().filter_map(|d| of_decile(d).value()).collect();
@@ -189,8 +189,8 @@ fn deciles(subject: Subject<'_>, evaluation: &Evaluation) -> DecileChart {
     DecileChart {
         title,
         subtitle: format!(
-            "Measured effect of arm {} on {} by score, {}, with 95 % intervals",
-            subject.arm,
+            "Measured effect of {} on {} by score, {}, with 95 % intervals",
+            subject.what,
             subject.outcome,
             people(subject)
         ),

@@ -26,6 +26,8 @@ pub struct Evaluated {
     pub n_trained_on: u64,
     /// Units of the outcomes, in order.
     pub units: Vec<(String, Unit)>,
+    /// True when effects are per unit of a dose.
+    pub dose: bool,
 }
 
 /// Where scores came from.
@@ -47,11 +49,16 @@ impl Evaluated {
         self.units.iter().find(|(name, _)| name == outcome).map_or(Unit::Plain, |(_, unit)| *unit)
     }
 
+    /// The contrast's treatment: `arm email`, `dose tinc`.
+    pub fn what(&self, contrast: &ContrastEvaluation) -> String {
+        format!("{} {}", if self.dose { "dose" } else { "arm" }, contrast.arm)
+    }
+
     /// What a contrast's charts speak of.
     pub fn subject<'a>(&self, contrast: &'a ContrastEvaluation) -> charts::Subject<'a> {
         charts::Subject {
             outcome: &contrast.outcome,
-            arm: &contrast.arm,
+            what: self.what(contrast),
             unit: self.unit(&contrast.outcome),
             n_rows: self.report.n_rows,
             held_out: self.held_out,
@@ -84,7 +91,7 @@ impl Evaluated {
     pub fn write_charts(&self, folder: &Path, context: Context<'_>) -> Outcome<Vec<PathBuf>> {
         let mut files = Vec::new();
         for contrast in &self.report.contrasts {
-            for (name, svg) in charts::charts(self.subject(contrast), &contrast.evaluation)? {
+            for (name, svg) in charts::charts(&self.subject(contrast), &contrast.evaluation)? {
                 let stem = format!("{}_{}_{name}", contrast.outcome, contrast.arm);
                 files.push((folder.join(format!("{}.svg", file_name(&stem))), svg));
             }
@@ -144,7 +151,7 @@ impl Evaluated {
         let mut text = self.lead() + "\n";
         for contrast in &self.report.contrasts {
             let unit = self.unit(&contrast.outcome);
-            text.push_str(&format!("\n{} · arm {}\n", contrast.outcome, contrast.arm));
+            text.push_str(&format!("\n{} · {}\n", contrast.outcome, self.what(contrast)));
             text.push_str(&format!("  {}\n", charts::verdict(&contrast.evaluation)));
             match tables::shared_reason(&contrast.evaluation.metrics) {
                 Some(reason) => text.push_str(&format!("  No metric has a value: {reason}.\n")),

@@ -51,6 +51,7 @@ pub fn by_model(path: &Path, data: Option<&str>, context: Context<'_>) -> Outcom
         held_out: n_trained_on == 0,
         n_trained_on,
         units: units(&run.dataset),
+        dose: run.dataset.dose.is_some(),
     })
 }
 
@@ -129,7 +130,8 @@ pub fn by_column(path: &Path, data: Option<&str>, column: &str, context: Context
     let run: Run = build(checked, source, loaded)?;
     let data = &run.dataset;
     let rows: Vec<u32> = (0..data.n_rows() as u32).collect();
-    let per_outcome = vec![scores; data.treatment.arms.n_contrasts()];
+    let n_contrasts = if data.dose.is_some() { 1 } else { data.treatment.arms.n_contrasts() };
+    let per_outcome = vec![scores; n_contrasts];
     let report = evaluate_scores(vec![per_outcome; data.outcomes.len()], data, &rows, &run.checked, context.watch)
         .map_err(|error| in_data(error, &run.source, &run.loaded))?;
     context.watch.check()?;
@@ -140,6 +142,7 @@ pub fn by_column(path: &Path, data: Option<&str>, column: &str, context: Context
         held_out: false,
         n_trained_on: 0,
         units: units(&run.dataset),
+        dose: run.dataset.dose.is_some(),
     })
 }
 

@@ -16,9 +16,9 @@ pub fn html(evaluated: &Evaluated) -> Outcome<String> {
     }
     for contrast in &evaluated.report.contrasts {
         let unit = evaluated.unit(&contrast.outcome);
-        report.heading(&format!("{} · arm {}", contrast.outcome, contrast.arm));
+        report.heading(&format!("{} · {}", contrast.outcome, evaluated.what(contrast)));
         report.paragraph(&charts::verdict(&contrast.evaluation));
-        for (_, svg) in charts::charts(evaluated.subject(contrast), &contrast.evaluation)? {
+        for (_, svg) in charts::charts(&evaluated.subject(contrast), &contrast.evaluation)? {
             report.chart(&svg);
         }
         match tables::shared_reason(&contrast.evaluation.metrics) {

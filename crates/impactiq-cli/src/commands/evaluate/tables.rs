@@ -35,12 +35,16 @@ pub fn shared_reason(metrics: &Metrics) -> Option<&str> {
 
 /// Effects are shown in the outcome's unit, shares of an ideal and counts as they are.
 fn unit_of(metric: &str, unit: Unit) -> Unit {
-    let effects = ["uplift_at", "toc_at", "rate_", "qini_per_capita", "weighted_average_uplift"];
+    let effects = ["average_effect", "uplift_at", "toc_at", "rate_", "qini_per_capita", "weighted_average_uplift"];
     if effects.iter().any(|start| metric.starts_with(start)) { unit } else { Unit::Plain }
 }
 
 /// The deciles with their measured effects.
 pub fn deciles(deciles: &[Decile], unit: Unit) -> TextTable {
+    // Of a dose nobody is treated or control.
+    if deciles.iter().all(|decile| decile.n_treated == 0.0) {
+        return deciles_of_dose(deciles, unit);
+    }
     let mut table = TextTable::new(&[
         ("tenth", Align::Right),
         ("mean score", Align::Right),
@@ -59,6 +63,26 @@ pub fn deciles(deciles: &[Decile], unit: Unit) -> TextTable {
             number::thousands(decile.n_control),
             number::value(&decile.uplift, unit),
             number::interval(&decile.uplift, unit),
+            number::value(&decile.effect, unit),
+            number::interval(&decile.effect, unit),
+        ]);
+    }
+    table
+}
+
+fn deciles_of_dose(deciles: &[Decile], unit: Unit) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("tenth", Align::Right),
+        ("mean score", Align::Right),
+        ("rows", Align::Right),
+        ("doubly robust", Align::Right),
+        ("95 % interval", Align::Left),
+    ]);
+    for decile in deciles {
+        table.row([
+            decile.decile.to_string(),
+            unit.text(decile.mean_score),
+            number::thousands(decile.n_control),
             number::value(&decile.effect, unit),
             number::interval(&decile.effect, unit),
         ]);

@@ -77,6 +77,8 @@ pub struct Told {
 pub struct Guess {
     /// Treatment and why; `None`: nothing fits.
     pub treatment: Option<(String, String)>,
+    /// True when the treatment is an amount: named by the user, a number, of too many values to be arms.
+    pub dose: bool,
     /// The arms with their rows, most frequent first.
     pub arms: Vec<(String, u64)>,
     /// The control's value.
@@ -187,8 +189,11 @@ pub fn guess(columns: &[ColumnProfile], told: &Told) -> Guess {
     };
     if let Some((column, why)) = treatment {
         guess.treatment = Some((column.name.clone(), why));
-        guess.arms = column.values.clone().unwrap_or_default();
-        guess.control = told.control.clone().or_else(|| guess_control(&guess.arms));
+        guess.dose = told.control.is_none() && column.is_number() && column.n_values() > MOST_ARMS;
+        if !guess.dose {
+            guess.arms = column.values.clone().unwrap_or_default();
+            guess.control = told.control.clone().or_else(|| guess_control(&guess.arms));
+        }
     }
     let taken = |guess: &Guess, name: &str| {
         guess.treatment.as_ref().is_some_and(|(t, _)| t == name)
@@ -335,6 +340,10 @@ mod tests {
         any.n_missing = 7;
         let columns = [column("villnum", RawType::Integer, &[]), column("got", RawType::Float64, &["1", "0"]), any];
         assert_eq!(guess(&columns, &Told::default()).treatment, None);
+        let amount = ColumnProfile { values: None, ..column("tinc", RawType::Float64, &["0", "1.5"]) };
+        let named = Told { treatment: Some("tinc".into()), ..Told::default() };
+        let dose = guess(&[amount, column("got", RawType::Integer, &["0", "1"])], &named);
+        assert!(dose.dose && dose.arms.is_empty() && dose.control.is_none());
         let told = Told { treatment: Some("any".into()), control: None, outcomes: vec!["got".into()] };
         let guess = guess(&columns, &told);
         assert_eq!((guess.control.as_deref(), guess.cluster.as_deref()), (Some("0"), Some("villnum")));

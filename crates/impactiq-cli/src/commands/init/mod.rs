@@ -44,6 +44,7 @@ pub fn run(args: &InitArgs, context: Context<'_>) -> Outcome<Exit> {
         "config": args.output.display().to_string(),
         "n_rows_seen": n_rows,
         "treatment": guess.treatment.as_ref().map(|(name, _)| name),
+        "dose": guess.dose,
         "control": guess.control,
         "outcomes": names(&guess.outcomes),
         "id": names(&guess.ids),
@@ -77,7 +78,7 @@ fn complete(guess: &Guess, data: &str) -> Outcome<()> {
         };
         return Err(Failure::new("no column looks like the treatment", hint).at(data));
     }
-    if guess.arms.len() < 2 || guess.control.is_none() {
+    if !guess.dose && (guess.arms.len() < 2 || guess.control.is_none()) {
         let name = guess.treatment.as_ref().map_or("", |(name, _)| name.as_str());
         return Err(Failure::new(
             format!("the treatment column '{name}' does not have a few distinct values"),
@@ -111,12 +112,12 @@ fn summary(args: &InitArgs, guess: &Guess, n_rows: u64, n_columns: usize) -> Str
     let (treatment, why) = guess.treatment.clone().unwrap_or_default();
     let control = guess.control.clone().unwrap_or_default();
     let arms: Vec<&str> = guess.arms.iter().map(|(value, _)| value.as_str()).collect();
-    let mut text = format!(
-        "Looked at {} rows and {n_columns} columns of {}\n  treatment  {treatment} ({why}): {}; control {control}\n",
-        count(n_rows),
-        args.data,
-        arms.join(", "),
-    );
+    let what = if guess.dose {
+        format!("dose       {treatment} ({why}): effects will be per unit of it")
+    } else {
+        format!("treatment  {treatment} ({why}): {}; control {control}", arms.join(", "))
+    };
+    let mut text = format!("Looked at {} rows and {n_columns} columns of {}\n  {what}\n", count(n_rows), args.data);
     let mut list = |name: &str, columns: &[(String, String)]| {
         for (column, why) in columns {
             text.push_str(&format!("  {name:<9}  {column} ({why})\n"));

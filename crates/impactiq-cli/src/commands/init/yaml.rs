@@ -25,7 +25,8 @@ fn body(out: &mut String, data: &str, guess: &Guess, n_rows: u64, columns: &[Str
     }
     writeln!(out, "\nroles:")?;
     if let Some((treatment, why)) = &guess.treatment {
-        writeln!(out, "  treatment: {}   # guessed by: {why}", scalar(treatment))?;
+        let role = if guess.dose { "dose" } else { "treatment" };
+        writeln!(out, "  {role}: {}   # guessed by: {why}", scalar(treatment))?;
         for (value, n) in &guess.arms {
             writeln!(out, "  #   {}: {n} rows", one_line(value))?;
         }
@@ -49,13 +50,15 @@ fn body(out: &mut String, data: &str, guess: &Guess, n_rows: u64, columns: &[Str
     optional(out, "weight", guess.weight.as_ref(), "a weight per row")?;
     writeln!(out, "\nassignment:")?;
     writeln!(out, "  kind: randomised            # or observational, with the caveats that brings")?;
-    assignment(out, guess)?;
+    if !guess.dose {
+        assignment(out, guess)?;
+    }
     writeln!(
         out,
         "\nsplit: {{ holdout: 0.3, seed: 7 }}     # rows kept for `evaluate`; all randomness comes from the seed"
     )?;
     writeln!(out, "nuisance: {{ kind: boosted, folds: 5 }}")?;
-    writeln!(out, "learner: {{ kind: t }}")?;
+    writeln!(out, "learner: {{ kind: {} }}", if guess.dose { "causal_forest" } else { "t" })?;
     writeln!(out, "\n# features:                   # derived, SQL over the row")?;
     let example = columns.iter().find(|name| is_plain(name)).map_or("column", String::as_str);
     writeln!(out, "#   {example}_squared: \"{example} * {example}\"")

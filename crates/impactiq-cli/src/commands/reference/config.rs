@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Keys without which nothing runs; the schema cannot say so, because every section has a default.
-const NEEDED: [&str; 4] = ["data.path", "roles.treatment", "roles.control", "roles.outcome"];
+const NEEDED: [&str; 2] = ["data.path", "roles.outcome"];
 
 /// The page in Markdown.
 pub fn page(schema: &Value) -> String {
@@ -117,7 +117,7 @@ mod tests {
     fn every_section_and_key_is_on_the_page() {
         let page = page(&Config::json_schema());
         for part in
-            ["## `data`", "| `data.where` |", "| `roles.treatment` |", "needed", "`split.holdout`", "`randomised`"]
+            ["## `data`", "| `data.where` |", "| `roles.outcome` |", "needed", "`split.holdout`", "`randomised`"]
         {
             assert!(page.contains(part), "{part}\n{page}");
         }

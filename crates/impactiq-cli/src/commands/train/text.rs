@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use impactiq_causal::effect::ContrastAverages;
+use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
 use impactiq_metrics::estimands::Estimand;
 
@@ -17,23 +18,43 @@ impl TrainedModel {
         let report = &self.report;
         let data = &self.manifest.data;
         let arms: Vec<String> = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
+        let treatment = match &report.dose {
+            Some(dose) => format!(
+                "Dose {}: mean {}, from {} to {}",
+                dose.column,
+                number::plain(dose.mean),
+                number::plain(dose.smallest),
+                number::plain(dose.largest)
+            ),
+            None => format!("Arms (control first): {}", arms.join(" · ")),
+        };
         let mut text = format!(
-            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\nArms (control first): {}\n",
+            "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\n{treatment}\n",
             self.manifest.id,
             output.display(),
             number::count(data.n_rows),
             number::count(data.n_rows_read),
             number::count(data.n_holdout),
-            arms.join(" · "),
         );
         for contrast in &report.contrasts {
             let unit = self.unit(&contrast.outcome);
-            text.push_str(&format!(
-                "\nEffect of {} against {} on {}\n",
-                contrast.arm,
-                self.manifest.arms.first().map_or("control", String::as_str),
-                contrast.outcome
-            ));
+            if let Some(found) = report.instruments.iter().find(|found| found.outcome == contrast.outcome) {
+                text.push_str(&format!(
+                    "\nEffect of {} on {}, by way of {} (first-stage F {:.1})\n",
+                    contrast.arm, contrast.outcome, found.instrument, found.first_stage.f.statistic
+                ));
+                text.push_str(&instrument_table(found, unit).render(2));
+                continue;
+            }
+            text.push_str(&match &report.dose {
+                Some(dose) => format!("\nEffect of one unit more of {} on {}\n", dose.column, contrast.outcome),
+                None => format!(
+                    "\nEffect of {} against {} on {}\n",
+                    contrast.arm,
+                    self.manifest.arms.first().map_or("control", String::as_str),
+                    contrast.outcome
+                ),
+            });
             text.push_str(&averages_table(contrast, unit).render(2));
         }
         if !report.forests.is_empty() {
@@ -71,9 +92,16 @@ impl TrainedModel {
             ("better by", Align::Right),
         ]);
         let nuisance = &self.report.nuisance;
+        let of_treatment = if !self.report.instruments.is_empty() {
+            "(treatment, instrument)"
+        } else if self.report.dose.is_some() {
+            "(mean of the dose)"
+        } else {
+            "(probability of the arm)"
+        };
         let of_outcomes =
             nuisance.outcomes.iter().flat_map(|o| o.arms.iter().map(move |arm| (o.outcome.as_str(), arm)));
-        let of_arms = nuisance.propensity_losses.iter().map(|arm| ("(probability of the arm)", arm));
+        let of_arms = nuisance.propensity_losses.iter().map(|arm| (of_treatment, arm));
         for (name, arm) in of_outcomes.chain(of_arms) {
             let loss = &arm.loss;
             table.row([
@@ -109,7 +137,11 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ("incremental outcomes", &contrast.incremental, Unit::Count),
     ];
     let of_targets = contrast.estimands.iter().map(|of| (over(of.estimand), &of.aipw, unit));
-    for (name, estimate, unit) in rows.into_iter().chain(of_targets) {
+    let all: Vec<_> = match &contrast.estimators.partially_linear {
+        Some(effect) => vec![("partially linear", effect, unit)],
+        None => rows.into_iter().chain(of_targets).collect(),
+    };
+    for (name, estimate, unit) in all {
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
@@ -129,6 +161,34 @@ fn over(estimand: Estimand) -> &'static str {
         Estimand::Atc => "AIPW, the controls",
         Estimand::Overlap => "AIPW, the overlap",
     }
+}
+
+/// What the instrument tells of one outcome.
+fn instrument_table(found: &InstrumentReport, unit: Unit) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("estimate", Align::Right),
+        ("std. error", Align::Right),
+        ("n", Align::Right),
+        ("95 % interval", Align::Left),
+    ]);
+    let rows = [
+        ("average of the effects (the answer)", &found.average_late, unit),
+        ("two-stage, features accounted for", &found.two_stage, unit),
+        ("Wald ratio", &found.wald, unit),
+        ("instrument on outcome", &found.intention_to_treat, unit),
+        ("instrument on treatment", &found.compliance, Unit::Plain),
+    ];
+    for (name, estimate, unit) in rows {
+        table.row([
+            name.to_owned(),
+            number::value(estimate, unit),
+            number::std_error(estimate, unit),
+            estimate.n().map_or_else(String::new, number::count),
+            number::interval(estimate, unit),
+        ]);
+    }
+    table
 }
 
 /// The leaf size of each forest, and what it left of the differences between people.
