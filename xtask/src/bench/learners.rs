@@ -47,9 +47,7 @@ const DEFAULT_PROPENSITY: (&str, u64) = ("x", 100_000);
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
-    let folders =
-        ["crates/impactiq-data", "crates/impactiq-trees", "crates/impactiq-metrics", "crates/impactiq-causal"];
-    let mut contest = Contest::open("learners", "impactiq-causal", &folders, options.flag("again"))?;
+    let mut contest = Contest::open("learners", "impactiq-causal", options.flag("again"))?;
     for n in SIZES.into_iter().filter(|&n| n <= options.number("largest")) {
         let size = Size { rows: n, trees: options.number("trees"), leaves: options.number("leaves") };
         of_size(&mut contest, &size)?;
