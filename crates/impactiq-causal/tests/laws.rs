@@ -46,8 +46,9 @@ struct Learner {
 
 /// Bags are drawn by row number and every feature is looked at in every node.
 const FOREST: &str = "n_trees: 20, min_arm_rows: 10, alpha: 0";
+const FOREST_OF_SCORES: &str = "n_trees: 20, min_leaf_rows: 10, alpha: 0";
 
-const LEARNERS: [Learner; 27] = [
+const LEARNERS: [Learner; 29] = [
     Learner { name: "t boosted", kind: "t", base: "boosted", binary: false },
     Learner { name: "t boosted binary", kind: "t", base: "boosted", binary: true },
     Learner { name: "s boosted", kind: "s", base: "boosted", binary: false },
@@ -58,6 +59,7 @@ const LEARNERS: [Learner; 27] = [
     Learner { name: "s ridge", kind: "s", base: "ridge", binary: false },
     Learner { name: "t logistic", kind: "t", base: "logistic", binary: true },
     Learner { name: "s logistic", kind: "s", base: "logistic", binary: true },
+    Learner { name: "forest dr", kind: "forest_dr", base: "boosted", binary: false },
     Learner { name: "causal forest", kind: "causal_forest", base: "boosted", binary: false },
     Learner { name: "causal forest binary", kind: "causal_forest", base: "boosted", binary: true },
     Learner { name: "x boosted", kind: "x", base: "boosted", binary: false },
@@ -79,6 +81,7 @@ const LEARNERS: [Learner; 27] = [
         binary: false,
     },
     Learner { name: "class transformation boosted", kind: "class_transformation", base: "boosted", binary: true },
+    Learner { name: "recalibrated r", kind: "r, recalibrate: linear", base: "boosted", binary: false },
     Learner { name: "class transformation logistic", kind: "class_transformation", base: "logistic", binary: true },
 ];
 
@@ -92,16 +95,20 @@ fn applies(law: Law, learner: Learner) -> bool {
         // is noise.
         Law::OutcomeShiftAndScale => !learner.binary && learner.kind != "transformed_outcome",
         // Another row of the same values is drawn by a number of its own.
-        Law::DuplicateIsWeightTwo => learner.kind != "causal_forest",
+        Law::DuplicateIsWeightTwo => !learner.forest(),
         _ => true,
     }
 }
 
 impl Learner {
+    fn forest(self) -> bool {
+        matches!(self.kind, "causal_forest" | "forest_dr")
+    }
+
     /// A forest's leaves hold f32 moments, and cells of a histogram are f32 sums: the last bits
     /// of an effect are their rounding.
     fn tolerance(self, what: &str) -> f64 {
-        if self.kind == "causal_forest" && what == "effect" { 1e-5 } else { 1e-9 }
+        if self.forest() && what == "effect" { 1e-5 } else { 1e-9 }
     }
 
     fn config(self) -> Config {
@@ -109,6 +116,8 @@ impl Learner {
         let outcome = if self.binary { "b" } else { "y" };
         let own = if self.kind == "causal_forest" {
             format!(", {FOREST}")
+        } else if self.forest() {
+            format!(", {FOREST_OF_SCORES}")
         } else {
             format!(", base: {}{settings}", self.base)
         };

@@ -36,6 +36,10 @@ pub enum LearnerKind {
     LinearDml,
     /// Doubly robust scores, linear in the features, with row intervals.
     LinearDr,
+    /// Honest forests on doubly robust scores.
+    ForestDr,
+    /// A blend of those that do well on held-out rows.
+    Auto,
 }
 
 impl LearnerKind {
@@ -53,6 +57,8 @@ impl LearnerKind {
             LearnerKind::ClassTransformation => "class_transformation",
             LearnerKind::LinearDml => "linear_dml",
             LearnerKind::LinearDr => "linear_dr",
+            LearnerKind::ForestDr => "forest_dr",
+            LearnerKind::Auto => "auto",
         }
     }
 
@@ -67,6 +73,16 @@ impl LearnerKind {
     }
 }
 
+/// How effects get their level from held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Recalibration {
+    /// Intercept and a slope that is not negative.
+    Linear,
+    /// A rising curve.
+    Isotonic,
+}
+
 with_base_settings! {
     /// Which effect learner, and its settings.
     pub struct LearnerConfig {
@@ -74,13 +90,24 @@ with_base_settings! {
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
         /// r, dr, nonparam_dml, transformed_outcome or class_transformation (regressions whose
         /// answer is the effect; docs/methods has a page of each), linear_dml or linear_dr (effects
-        /// linear in the features, with a table of coefficients and row intervals).
+        /// linear in the features, with a table of coefficients and row intervals), forest_dr (honest
+        /// forests on doubly robust scores), or auto (a blend of those that do well on held-out rows,
+        /// or one effect for everybody).
         pub kind: LearnerKind = LearnerKind::T,
         /// What the models are made of; for all kinds but forests and linear final stages.
         pub base: BaseKind = BaseKind::Boosted,
         /// Linear final stages: how coefficients' errors are estimated; default hc1, cr1 with clusters.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub covariance: Option<CovarianceKind> = None,
+        /// Sets the level of effects by what held-out rows say: linear (intercept and slope) or
+        /// isotonic (a rising curve). Recalibrated effects have neither means nor row intervals.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub recalibrate: Option<Recalibration> = None,
+        /// Auto: learners to try, 1 to 7, of s, t, r, x, dr, r on ridge regression and
+        /// causal_forest; default 6.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 7))]
+        pub trials: Option<u32> = None,
         /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
         /// by the out-of-bag R-loss of small forests.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +145,16 @@ with_base_settings! {
 }
 
 impl LearnerConfig {
+    /// Whether learning reads the run's nuisances.
+    pub(crate) fn needs_nuisances(&self) -> bool {
+        self.kind.needs_nuisances() || self.needs_folds()
+    }
+
+    /// Whether learners are judged on held-out folds.
+    pub(crate) fn needs_folds(&self) -> bool {
+        self.kind == LearnerKind::Auto || self.recalibrate.is_some()
+    }
+
     /// The forest that is asked for; where no `min_arm_rows` is, it is 5 here and chosen later.
     pub(super) fn forest(&self) -> ForestConfig {
         resolve(self)

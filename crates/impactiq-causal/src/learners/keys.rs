@@ -6,7 +6,8 @@ use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    CausalForest, ClassTransformation, Dr, LinearDml, LinearDr, NonparamDml, R, S, T, TransformedOutcome, X,
+    Auto, CausalForest, ClassTransformation, Dr, ForestDr, LinearDml, LinearDr, NonparamDml, R, S, T,
+    TransformedOutcome, X,
 };
 
 /// Kinds made of base learners.
@@ -16,39 +17,67 @@ const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcom
 const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 
 /// Kinds that grow honest trees on moments.
-const OF_FOREST: &[LearnerKind] = &[CausalForest];
+const OF_FOREST: &[LearnerKind] = &[CausalForest, ForestDr];
+
+/// Kinds whose leaves count rows of every arm.
+const OF_ARMS: &[LearnerKind] = &[CausalForest];
+
+/// Kinds whose leaves count rows.
+const OF_LEAVES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, ForestDr];
+
+/// Kinds whose level can be set by held-out rows; auto does so anyway.
+const OF_LEVELS: &[LearnerKind] = &[
+    S,
+    T,
+    X,
+    R,
+    Dr,
+    NonparamDml,
+    TransformedOutcome,
+    ClassTransformation,
+    CausalForest,
+    ForestDr,
+    LinearDml,
+    LinearDr,
+];
+
+/// Kinds that try others.
+const OF_AUTO: &[LearnerKind] = &[Auto];
 
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 
 /// Kinds made of trees, of one sort or another.
-const OF_TREES: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest];
+const OF_TREES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, ForestDr, Auto];
 
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
 
 /// Every key but `kind`.
-const KEYS: [Key; 20] = [
+const KEYS: [Key; 22] = [
     ("n_trees", |c| c.n_trees.is_some(), OF_TREES),
     ("max_depth", |c| c.max_depth.is_some(), OF_TREES),
     ("covariance", |c| c.covariance.is_some(), OF_LINEAR),
     ("base", |c| c.base != BaseKind::default(), OF_BASE),
     ("learning_rate", |c| c.learning_rate.is_some(), OF_BASE),
     ("n_leaves", |c| c.n_leaves.is_some(), OF_BASE),
-    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_BASE),
+    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_LEAVES),
     ("l2", |c| c.l2.is_some(), OF_BASE),
     ("row_fraction", |c| c.row_fraction.is_some(), OF_BASE),
     ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
     ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
     ("penalty", |c| c.penalty.is_some(), OF_BASE),
-    ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_FOREST),
+    ("recalibrate", |c| c.recalibrate.is_some(), OF_LEVELS),
+    ("trials", |c| c.trials.is_some(), OF_AUTO),
+    ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_ARMS),
     ("sample_fraction", |c| c.sample_fraction.is_some(), OF_FOREST),
     ("honest", |c| c.honest.is_some(), OF_FOREST),
     ("features_per_node", |c| c.features_per_node.is_some(), OF_FOREST),
     ("alpha", |c| c.alpha.is_some(), OF_FOREST),
     ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
     ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
-    ("shrink", |c| c.shrink.is_some(), OF_FOREST),
+    ("shrink", |c| c.shrink.is_some(), OF_ARMS),
 ];
 
 impl LearnerConfig {
@@ -60,6 +89,9 @@ impl LearnerConfig {
         check_keys(self)?;
         if OF_FOREST.contains(&self.kind) {
             check_forest(self)?;
+        }
+        if let Some(trials) = self.trials.filter(|trials| !(1..=7).contains(trials)) {
+            return Err(CausalError::setting("learner.trials", trials, "it must be between 1 and 7"));
         }
         if self.base == BaseKind::Logistic && OF_EFFECTS.contains(&self.kind) {
             let allowed = format!(

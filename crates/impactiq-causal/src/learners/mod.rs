@@ -4,11 +4,15 @@
 //! `mean_t − mean_c = cate` holds to the last bit. The causal forest knows effects alone, with
 //! row-level intervals; so do the regressions of pseudo-outcomes, without intervals. What must not live here: hold-outs, averages over a data set.
 
+mod blend;
 mod causal_forest;
+mod choose;
 mod config;
 mod covariance;
 mod direct;
 mod final_stage;
+mod forest_dr;
+mod held_out;
 mod keys;
 mod pseudo;
 mod s;
@@ -18,8 +22,10 @@ mod x;
 
 use impactiq_data::{Arms, DataError, Seed, Watch};
 
+pub use blend::{Blend, Curve};
 pub use causal_forest::{Candidate, ForestModel, ForestReport, MAX_JOINT};
-pub use config::{LearnerConfig, LearnerKind};
+pub use choose::{CandidateScore, ChoiceReport, ContrastChoice};
+pub use config::{LearnerConfig, LearnerKind, Recalibration};
 pub use covariance::CovarianceKind;
 pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
@@ -41,6 +47,8 @@ pub enum EffectModel {
     T(TModel),
     /// Causal forest.
     CausalForest(ForestModel),
+    /// Forests of doubly robust scores.
+    ForestDr(ForestModel),
     /// X-learner.
     X(XModel),
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
@@ -48,9 +56,22 @@ pub enum EffectModel {
     Direct(DirectModel),
     /// A linear final stage: linear_dml, linear_dr.
     Linear(LearnerKind, LinearStage),
+    /// Learners whose answers become one: auto, and what is recalibrated.
+    Blended(BlendedModel),
 }
 
-/// A learned effect, and what a forest's report says of it.
+/// Some learners and how their answers become one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlendedModel {
+    /// `auto`, or the learner that is recalibrated.
+    pub kind: LearnerKind,
+    /// Learners with a say; none where one effect for everybody was best.
+    pub members: Vec<EffectModel>,
+    /// By contrast.
+    pub blends: Vec<Blend>,
+}
+
+/// A learned effect, and what the train report says of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
     /// The effect.
@@ -59,6 +80,8 @@ pub struct Fitted {
     pub forests: Vec<ForestReport>,
     /// One entry per contrast of a linear final stage; empty for other learners.
     pub linear: Vec<LinearReport>,
+    /// What was chosen on held-out rows, if anything was.
+    pub choice: Option<ChoiceReport>,
 }
 
 /// Learns the effect of each arm on one outcome from the rows of a task.
@@ -77,16 +100,20 @@ pub fn fit_effect(
     if config.base == BaseKind::Logistic && loss_of(task.kind) != Loss::Logistic {
         return Err(CausalError::NotBinary { key: "learner.base", column: task.outcome.to_owned() });
     }
+    if config.needs_folds() {
+        return fit_blended(config, inputs, task, seed, watch);
+    }
     let effect = match config.kind {
         LearnerKind::S => EffectModel::S(SModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::T => EffectModel::T(TModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
-            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() });
+            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new(), choice: None });
         }
         LearnerKind::LinearDml | LearnerKind::LinearDr => {
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
-            return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
+            let effect = EffectModel::Linear(config.kind, model);
+            return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None });
         }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::R
@@ -94,8 +121,55 @@ pub fn fit_effect(
         | LearnerKind::NonparamDml
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
+        LearnerKind::ForestDr => EffectModel::ForestDr(forest_dr::fit(config, inputs, task, seed, watch)?),
+        // It needs folds and was answered above.
+        LearnerKind::Auto => return Err(CausalError::Mismatch { problem: "auto without folds".into() }),
     };
-    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
+    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None })
+}
+
+/// Seeds of held-out fits start here, away from those of the fits on all rows.
+const HELD_OUT_SEEDS: u64 = 1 << 40;
+
+/// Judges learners on held-out rows, then fits those with a say on all rows.
+fn fit_blended(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &LearnerTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
+        let part = LearnerTask { rows: training, ..*task };
+        let effect = fit_effect(learner, inputs, &part, seed.child(HELD_OUT_SEEDS + fold), watch)?.effect;
+        let linear = matches!(effect, EffectModel::Linear(..));
+        let part = held_out::Part::new(inputs, asked, (linear, &effect.models()))?;
+        Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
+    };
+    let plan = choose::plan(config, task, &ask, watch)?;
+    let (mut members, mut forests, mut linear) = (Vec::new(), Vec::new(), Vec::new());
+    for member in &plan.members {
+        let fitted = fit_effect(member, inputs, task, seed, watch)?;
+        members.push(fitted.effect);
+        forests.extend(fitted.forests);
+        linear.extend(fitted.linear);
+    }
+    let effect = EffectModel::Blended(BlendedModel { kind: config.kind, members, blends: plan.blends });
+    Ok(Fitted { effect, forests, linear, choice: Some(plan.report) })
+}
+
+impl BlendedModel {
+    fn effects(&self, inputs: &Inputs<'_>, arms: &Arms) -> Result<Effects, DataError> {
+        let members = self
+            .members
+            .iter()
+            .map(|member| Ok(member.effects(inputs, arms, false)?.cate))
+            .collect::<Result<Vec<_>, DataError>>()?;
+        let answer = |(k, blend): (usize, &Blend)| {
+            (0..inputs.n_rows()).map(|row| blend.answer(|j| members[j][k][row])).collect()
+        };
+        Ok(Effects { cate: self.blends.iter().enumerate().map(answer).collect(), ..Effects::default() })
+    }
 }
 
 impl EffectModel {
@@ -105,9 +179,11 @@ impl EffectModel {
             EffectModel::S(_) => LearnerKind::S,
             EffectModel::T(_) => LearnerKind::T,
             EffectModel::CausalForest(_) => LearnerKind::CausalForest,
+            EffectModel::ForestDr(_) => LearnerKind::ForestDr,
             EffectModel::X(_) => LearnerKind::X,
             EffectModel::Direct(model) => model.kind,
             EffectModel::Linear(kind, _) => *kind,
+            EffectModel::Blended(model) => model.kind,
         }
     }
 
@@ -120,8 +196,11 @@ impl EffectModel {
         let mean = match self {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
-            EffectModel::CausalForest(model) => return Ok(model.effects(inputs, intervals)),
+            EffectModel::CausalForest(model) | EffectModel::ForestDr(model) => {
+                return Ok(model.effects(inputs, intervals));
+            }
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
+            EffectModel::Blended(model) => return model.effects(inputs, arms),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
         };
@@ -132,16 +211,17 @@ impl EffectModel {
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
     /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
     /// rows know the effect, as the arm's do, the share of the former), none of a forest or a
-    /// linear final stage.
+    /// linear final stage, its members' of a blend.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
             EffectModel::T(model) => model.models.iter().collect(),
-            EffectModel::CausalForest(_) | EffectModel::Linear(..) => Vec::new(),
+            EffectModel::CausalForest(_) | EffectModel::ForestDr(_) | EffectModel::Linear(..) => Vec::new(),
             EffectModel::X(model) => {
                 model.contrasts.iter().flat_map(|c| [&c.of_control, &c.of_arm, &c.share]).collect()
             }
             EffectModel::Direct(model) => model.models.iter().collect(),
+            EffectModel::Blended(model) => model.members.iter().flat_map(EffectModel::models).collect(),
         }
     }
 }
