@@ -8,7 +8,7 @@ use super::forests::{self, ForestHeader};
 use super::linear::{self, LinearHeader};
 use crate::base::BaseModel;
 use crate::error::CausalError;
-use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, TModel, XContrast, XModel};
+use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, ScoreForests, TModel, XContrast, XModel};
 use crate::linear::{Design, DesignColumn, LinearModel, Link};
 
 /// What one learner is made of.
@@ -45,6 +45,22 @@ impl Shape<'_> {
     }
 }
 
+/// Base models a learner is made of; `None` for what is no learner of its own.
+fn n_models(learner: LearnerKind, n_arms: usize) -> Option<usize> {
+    Some(match learner {
+        LearnerKind::S => 1,
+        LearnerKind::T => n_arms,
+        LearnerKind::CausalForest | LearnerKind::ForestDr | LearnerKind::LinearDml | LearnerKind::LinearDr => 0,
+        LearnerKind::X => 3 * (n_arms - 1),
+        LearnerKind::R
+        | LearnerKind::Dr
+        | LearnerKind::NonparamDml
+        | LearnerKind::TransformedOutcome
+        | LearnerKind::ClassTransformation => n_arms - 1,
+        LearnerKind::Auto => return None,
+    })
+}
+
 /// # Errors
 /// [`CausalError::Corrupt`] for parts that do not make the learner.
 pub(super) fn read_parts(
@@ -54,18 +70,8 @@ pub(super) fn read_parts(
     reader: &mut Reader<'_>,
 ) -> Result<EffectModel, CausalError> {
     let learner = parts.learner;
-    let expected = match learner {
-        LearnerKind::S => 1,
-        LearnerKind::T => shape.n_arms,
-        LearnerKind::CausalForest | LearnerKind::ForestDr | LearnerKind::LinearDml | LearnerKind::LinearDr => 0,
-        LearnerKind::X => 3 * (shape.n_arms - 1),
-        LearnerKind::R
-        | LearnerKind::Dr
-        | LearnerKind::NonparamDml
-        | LearnerKind::TransformedOutcome
-        | LearnerKind::ClassTransformation => shape.n_arms - 1,
-        LearnerKind::Auto => return Err(CausalError::corrupt(prefix, "auto without a blend")),
-    };
+    let expected =
+        n_models(learner, shape.n_arms).ok_or_else(|| CausalError::corrupt(prefix, "auto without a blend"))?;
     if parts.models.len() != expected {
         let problem = format!("{} models where {expected} were expected", parts.models.len());
         return Err(CausalError::corrupt(prefix, problem));
@@ -83,7 +89,9 @@ pub(super) fn read_parts(
     if let Some(forest) = parts.forest {
         let sizes = (shape.names.len(), shape.n_arms - 1);
         return Ok(match learner {
-            LearnerKind::ForestDr => EffectModel::ForestDr(forests::read_means(forest, prefix, sizes, reader)?),
+            LearnerKind::ForestDr => {
+                EffectModel::ForestDr(ScoreForests(forests::read_means(forest, prefix, sizes, reader)?))
+            }
             _ => EffectModel::CausalForest(forests::read(forest, prefix, sizes, reader)?),
         });
     }
@@ -181,7 +189,9 @@ pub(super) fn write_parts(effect: &EffectModel, prefix: &str, writer: &mut Write
     let models = effect.models().into_iter().enumerate();
     let models = models.map(|(part, base)| write_base(base, &model_prefix(prefix, part), writer)).collect();
     let forest = match effect {
-        EffectModel::CausalForest(model) | EffectModel::ForestDr(model) => Some(forests::write(model, prefix, writer)),
+        EffectModel::CausalForest(model) | EffectModel::ForestDr(ScoreForests(model)) => {
+            Some(forests::write(model, prefix, writer))
+        }
         _ => None,
     };
     let linear = match effect {

@@ -29,6 +29,7 @@ pub use config::{LearnerConfig, LearnerKind, Recalibration};
 pub use covariance::CovarianceKind;
 pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
+pub use forest_dr::ScoreForests;
 pub use s::SModel;
 pub use t::TModel;
 pub use task::{Effects, LearnerNuisances, LearnerTask};
@@ -48,7 +49,7 @@ pub enum EffectModel {
     /// Causal forest.
     CausalForest(ForestModel),
     /// Forests of doubly robust scores.
-    ForestDr(ForestModel),
+    ForestDr(ScoreForests),
     /// X-learner.
     X(XModel),
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
@@ -121,7 +122,7 @@ pub fn fit_effect(
         | LearnerKind::NonparamDml
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
-        LearnerKind::ForestDr => EffectModel::ForestDr(forest_dr::fit(config, inputs, task, seed, watch)?),
+        LearnerKind::ForestDr => EffectModel::ForestDr(ScoreForests::fit(config, inputs, task, seed, watch)?),
         // It needs folds and was answered above.
         LearnerKind::Auto => return Err(CausalError::Mismatch { problem: "auto without folds".into() }),
     };
@@ -196,7 +197,7 @@ impl EffectModel {
         let mean = match self {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
-            EffectModel::CausalForest(model) | EffectModel::ForestDr(model) => {
+            EffectModel::CausalForest(model) | EffectModel::ForestDr(ScoreForests(model)) => {
                 return Ok(model.effects(inputs, intervals));
             }
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
