@@ -7,6 +7,7 @@ use impactiq_trees::{BoostConfig, EarlyStopping};
 
 use super::settings::{BaseKind, BaseSettings};
 use super::{BaseLearner, Loss};
+use crate::linear::Shrinkage;
 
 /// Rows up to which an effect's trees are grown again on all rows after early stopping; the
 /// gain (3 to 7 % of the error at 1 M rows and below) is not worth twice the time above.
@@ -52,6 +53,8 @@ impl BaseSettings {
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
             BaseKind::Ridge => BaseLearner::Ridge { penalty: self.penalty.unwrap_or(1.0) },
             BaseKind::Logistic => BaseLearner::Logistic { penalty: self.penalty.unwrap_or(0.0) },
+            BaseKind::Lasso => BaseLearner::Shrunken(Shrinkage { l1_share: 1.0, penalty: self.penalty }),
+            BaseKind::ElasticNet => BaseLearner::Shrunken(Shrinkage { l1_share: 0.5, penalty: self.penalty }),
         }
     }
 
@@ -60,6 +63,8 @@ impl BaseSettings {
         match kind {
             BaseKind::LeastSquares => BaseLearner::Logistic { penalty: 0.0 },
             BaseKind::Ridge => BaseLearner::Logistic { penalty: self.penalty.unwrap_or(1.0) },
+            // A squared-loss penalty means nothing to a logistic one: it is chosen by itself.
+            BaseKind::Lasso | BaseKind::ElasticNet => BaseLearner::LogisticChosen,
             kind => self.learner(kind, Place::Nuisance, target),
         }
     }

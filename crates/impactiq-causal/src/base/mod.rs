@@ -11,7 +11,7 @@ use impactiq_data::{BinColumns, DataError, FeatureKind, Seed, Table, Watch};
 use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ObjectiveKind, boost};
 
 use crate::error::CausalError;
-use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Source};
+use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Shrinkage, Source};
 pub use defaults::{Place, Target};
 pub use settings::{BaseKind, BaseSettings};
 
@@ -51,6 +51,10 @@ pub enum BaseLearner {
         /// λ in λ/2·Σb², for standardised columns; 0 is maximum likelihood.
         penalty: f64,
     },
+    /// Lasso or elastic net, whatever the loss.
+    Shrunken(Shrinkage),
+    /// Logistic regression whose penalty is chosen by cross-validation.
+    LogisticChosen,
 }
 
 /// The arm as one more feature.
@@ -176,7 +180,9 @@ impl BaseLearner {
             BaseLearner::Boosted { .. } => BaseKind::Boosted,
             BaseLearner::LeastSquares => BaseKind::LeastSquares,
             BaseLearner::Ridge { .. } => BaseKind::Ridge,
-            BaseLearner::Logistic { .. } => BaseKind::Logistic,
+            BaseLearner::Logistic { .. } | BaseLearner::LogisticChosen => BaseKind::Logistic,
+            BaseLearner::Shrunken(shrinkage) if shrinkage.l1_share == 1.0 => BaseKind::Lasso,
+            BaseLearner::Shrunken(_) => BaseKind::ElasticNet,
         }
     }
 
@@ -204,9 +210,11 @@ impl BaseLearner {
                 let n_stops = if *refit { (*n_stops).max(1) } else { 0 };
                 BaseModel::Boosted(fit_boosted((config, n_stops), inputs, task, seed, watch)?)
             }
-            BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0))?,
-            BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty))?,
-            BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty))?,
+            BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0), seed)?,
+            BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty), seed)?,
+            BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty), seed)?,
+            BaseLearner::Shrunken(shrinkage) => fit_linear(inputs, task, Linear::Shrunken(*shrinkage), seed)?,
+            BaseLearner::LogisticChosen => fit_linear(inputs, task, Linear::LogisticChosen, seed)?,
         };
         if watch.should_stop() { Err(CausalError::Stopped) } else { Ok(model) }
     }
@@ -246,9 +254,11 @@ fn fit_boosted(
 enum Linear {
     Squares(f64),
     Logistic(f64),
+    Shrunken(Shrinkage),
+    LogisticChosen,
 }
 
-fn fit_linear(inputs: &Inputs<'_>, task: &FitTask<'_>, kind: Linear) -> Result<BaseModel, CausalError> {
+fn fit_linear(inputs: &Inputs<'_>, task: &FitTask<'_>, kind: Linear, seed: Seed) -> Result<BaseModel, CausalError> {
     let source = inputs.source();
     let mut names = inputs.names.to_vec();
     names.extend(inputs.arm.map(|_| linear::ARM.to_owned()));
@@ -257,6 +267,8 @@ fn fit_linear(inputs: &Inputs<'_>, task: &FitTask<'_>, kind: Linear) -> Result<B
     let model = match kind {
         Linear::Squares(penalty) => linear::fit_least_squares(design, &source, fit, penalty)?,
         Linear::Logistic(penalty) => linear::fit_logistic(design, &source, fit, penalty)?,
+        Linear::Shrunken(shrinkage) => linear::fit_shrunken(design, &source, fit, shrinkage, (task.row_ids, seed))?,
+        Linear::LogisticChosen => linear::fit_logistic_chosen(design, &source, fit, (task.row_ids, seed))?,
     };
     if model.coefficients.iter().any(|b| !b.is_finite()) {
         return Err(CausalError::NotFinite { what: "a linear model".into() });

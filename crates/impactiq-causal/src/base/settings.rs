@@ -22,6 +22,11 @@ pub enum BaseKind {
     Ridge,
     /// Logistic regression, with a penalty when one is given; 0/1 outcomes only.
     Logistic,
+    /// Least squares with a penalty on the absolute coefficients: sets many to 0; the penalty is
+    /// cross-validated unless given.
+    Lasso,
+    /// Half lasso, half ridge; the penalty is cross-validated unless given.
+    ElasticNet,
 }
 
 impl BaseKind {
@@ -32,6 +37,8 @@ impl BaseKind {
             BaseKind::LeastSquares => "least_squares",
             BaseKind::Ridge => "ridge",
             BaseKind::Logistic => "logistic",
+            BaseKind::Lasso => "lasso",
+            BaseKind::ElasticNet => "elastic_net",
         }
     }
 }
@@ -101,7 +108,8 @@ macro_rules! with_base_settings {
             #[serde(skip_serializing_if = "Option::is_none")]
             pub early_stopping: Option<bool>,
             /// Ridge (default 1) and logistic (default 0): λ in λ/2·Σb², added to the weighted
-            /// sum of losses, for standardised columns.
+            /// sum of losses, for standardised columns; lasso: λ in λ·Σ|b|, elastic_net: half of
+            /// each, chosen by cross-validation when left out.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub penalty: Option<f64>,
         }
@@ -166,7 +174,9 @@ impl BaseSettings {
         let useless = match kind {
             BaseKind::Boosted => [("penalty", self.penalty.is_some())].into_iter().find(|s| s.1),
             BaseKind::LeastSquares => boosted.into_iter().chain([("penalty", self.penalty.is_some())]).find(|s| s.1),
-            BaseKind::Ridge | BaseKind::Logistic => boosted.into_iter().find(|s| s.1),
+            BaseKind::Ridge | BaseKind::Logistic | BaseKind::Lasso | BaseKind::ElasticNet => {
+                boosted.into_iter().find(|s| s.1)
+            }
         };
         if let Some((key, _)) = useless {
             return Err(CausalError::UselessSetting { key: format!("{section}.{key}"), kind: kind.name().into() });

@@ -53,11 +53,83 @@ pub struct FitRows<'a> {
     pub weights: Option<&'a [f64]>,
 }
 
-/// Sums over rows: the lower triangle of X'WX, and X'Wz.
-struct Sums {
+/// Sums over rows: the lower triangle of X'WX, X'Wz, and a loss.
+pub(super) struct Sums {
     gram: Vec<f64>,
     moment: Vec<f64>,
     loss: f64,
+}
+
+impl Sums {
+    /// Sums of all parts.
+    pub(super) fn total(parts: &[Sums]) -> Sums {
+        Sums::total_of(&parts.iter().collect::<Vec<_>>())
+    }
+
+    /// Sums of some parts.
+    pub(super) fn total_of(parts: &[&Sums]) -> Sums {
+        let p = parts.first().map_or(0, |part| part.width());
+        let mut total = Sums { gram: vec![0.0; p * p], moment: vec![0.0; p], loss: 0.0 };
+        parts.iter().for_each(|part| total.add(part));
+        total
+    }
+
+    fn add(&mut self, part: &Sums) {
+        self.gram.iter_mut().zip(&part.gram).for_each(|(a, b)| *a += b);
+        self.moment.iter_mut().zip(&part.moment).for_each(|(a, b)| *a += b);
+        self.loss += part.loss;
+    }
+
+    /// Number of columns, the intercept's included.
+    pub(super) fn width(&self) -> usize {
+        self.moment.len()
+    }
+
+    /// Sum of weights: the intercept's own product.
+    pub(super) fn weight(&self) -> f64 {
+        self.gram[0]
+    }
+
+    /// An entry of X'WX.
+    pub(super) fn gram(&self, i: usize, j: usize) -> f64 {
+        self.gram[i.max(j) * self.width() + i.min(j)]
+    }
+
+    /// An entry of X'Wz.
+    pub(super) fn moment(&self, j: usize) -> f64 {
+        self.moment[j]
+    }
+
+    /// Column j of X'W(z − Xb).
+    pub(super) fn gradient(&self, b: &[f64], j: usize) -> f64 {
+        self.moment[j] - b.iter().enumerate().map(|(k, b)| self.gram(j, k) * b).sum::<f64>()
+    }
+
+    /// Σ w (z − xb)², where the loss is Σ w z².
+    pub(super) fn squared_error(&self, b: &[f64]) -> f64 {
+        // y'y − b'X'y − b'(X'y − X'Xb).
+        let cross: f64 = b.iter().enumerate().map(|(j, own)| own * (self.moment[j] + self.gradient(b, j))).sum();
+        self.loss - cross
+    }
+
+    /// Σ w (z − mean z)², where the loss is Σ w z².
+    pub(super) fn spread(&self) -> f64 {
+        self.loss - self.moment[0] * self.moment[0] / self.gram[0].max(f64::MIN_POSITIVE)
+    }
+}
+
+/// X'WX, X'Wy and y'Wy of least squares.
+pub(super) fn least_squares_sums(bound: &BoundDesign<'_>, fit: FitRows<'_>) -> Sums {
+    accumulate(bound, fit.rows, |rows, _, w, z| {
+        let mut squares = 0.0;
+        for (i, &row) in rows.iter().enumerate() {
+            let y = fit.target[row as usize];
+            w[i] = fit.weights.map_or(1.0, |weights| weights[row as usize]);
+            z[i] = w[i] * y;
+            squares += z[i] * y;
+        }
+        squares
+    })
 }
 
 impl LinearModel {
@@ -117,13 +189,7 @@ pub fn fit_least_squares(
     penalty: f64,
 ) -> Result<LinearModel, DataError> {
     let bound = design.bind(source)?;
-    let sums = accumulate(&bound, fit.rows, |rows, _, w, z| {
-        for (i, &row) in rows.iter().enumerate() {
-            w[i] = fit.weights.map_or(1.0, |weights| weights[row as usize]);
-            z[i] = w[i] * fit.target[row as usize];
-        }
-        0.0
-    });
+    let sums = least_squares_sums(&bound, fit);
     let coefficients = solve(sums.gram, sums.moment, penalty);
     Ok(LinearModel { design, coefficients, link: Link::Identity })
 }
@@ -239,11 +305,7 @@ fn accumulate(
         })
         .collect();
     let mut total = Sums { gram: vec![0.0; p * p], moment: vec![0.0; p], loss: 0.0 };
-    for part in parts {
-        total.gram.iter_mut().zip(&part.gram).for_each(|(a, b)| *a += b);
-        total.moment.iter_mut().zip(&part.moment).for_each(|(a, b)| *a += b);
-        total.loss += part.loss;
-    }
+    parts.iter().for_each(|part| total.add(part));
     total
 }
 

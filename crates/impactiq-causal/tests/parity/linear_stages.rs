@@ -77,6 +77,50 @@ fn linear_effects_are_those_of_econml() {
     }
 }
 
+#[test]
+fn the_effect_of_a_taken_offer_is_that_of_econml() {
+    use impactiq_causal::base::{BaseLearner, Loss};
+    use impactiq_causal::dml::DmlLearner;
+    use impactiq_causal::iv::{DrivSettings, Offered, linear_driv};
+    use impactiq_data::{Folds, Seed};
+    use impactiq_metrics::robust::Covariance;
+
+    let frame = golden_frame("econml/input.csv");
+    let features = frame.features(&["x1", "x2", "w1", "w2"]);
+    let modifiers: [&[f64]; 2] = [frame.column("x1"), frame.column("x2")];
+    let data = Offered {
+        inputs: features.inputs(),
+        modifiers: &modifiers,
+        outcome: frame.column("yz"),
+        taken: frame.column("taken"),
+        offered: frame.column("z"),
+        probability: 0.5,
+        row_ids: &features.row_ids,
+    };
+    let settings = DrivSettings {
+        outcome: DmlLearner { base: BaseLearner::LeastSquares, loss: Loss::Squared },
+        taken: DmlLearner { base: BaseLearner::Logistic { penalty: 0.0 }, loss: Loss::Logistic },
+        clip: 0.1,
+        covariance: Covariance::Hc1,
+    };
+    let codes: Vec<u32> = frame.column("fold").iter().map(|&f| f as u32).collect();
+    let folds = Folds::fixed(&codes).unwrap();
+    let ours = linear_driv(&data, &settings, &folds, Seed::new(1), &Silent).unwrap();
+    let theirs = &golden("econml/linear.json")["answers"]["driv"]["arms"]["1"];
+    let agree = |what: &str, ours: &impactiq_metrics::Estimate, value: &Value, error: &Value| {
+        close(what, ours.value().unwrap(), value.as_f64().unwrap(), TOLERANCE);
+        close(&format!("error of {what}"), ours.std_error().unwrap(), error.as_f64().unwrap(), TOLERANCE);
+    };
+    agree("driv constant", &ours.intercept, &theirs["intercept"], &theirs["intercept_se"]);
+    for (j, term) in ours.coefficients.iter().enumerate() {
+        agree(&format!("driv {j}"), term, &theirs["coef"][j], &theirs["se"][j]);
+    }
+    assert!((ours.compliance - 0.69).abs() < 0.1, "{}", ours.compliance);
+    let flat = vec![1.0; frame.n_rows()];
+    let error = linear_driv(&Offered { offered: &flat, ..data }, &settings, &folds, Seed::new(1), &Silent).unwrap_err();
+    assert_eq!(error.to_string(), "the offer does not vary");
+}
+
 fn refused(roles: &str, learner: &str, n: usize) -> CausalError {
     let frame = golden_frame("econml/input.csv").keep(|row| row < n);
     let yaml = format!(

@@ -1,0 +1,230 @@
+//! Experiments with non-compliance: the effect of *taking* a treatment that was *offered* at
+//! random, linear in the features, by doubly robust scores of the instrument (EconML's
+//! LinearIntentToTreatDRIV; Syrgkanis et al. 2019, section 4).
+//!
+//! θ̃ᵢ = θ₀(x) + (ỹ − θ₀(x) t̃) z̃ / β(x), regressed on (1, x); ỹ, t̃, z̃ are residuals, β(x) =
+//! p(1 − p)·(P(T | x, Z = 1) − P(T | x, Z = 0)) the covariance of offer and take-up, kept off 0.
+//! The preliminary θ₀ comes from the training part of each fold: the same scores with θ₀ = 0,
+//! regressed with weights β².
+
+use impactiq_data::{Folds, Seed, Watch};
+use impactiq_metrics::Estimate;
+use impactiq_metrics::least_squares::{Penalty, Regression};
+use impactiq_metrics::robust::Covariance;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{BaseModel, FitTask, Inputs};
+use crate::dml::{DmlLearner, varies};
+use crate::error::CausalError;
+
+/// An experiment whose offer was not always taken; vectors are indexed by row.
+#[derive(Clone, Copy)]
+pub struct Offered<'a> {
+    /// Features and controls of the nuisances.
+    pub inputs: Inputs<'a>,
+    /// Effect modifiers, columns of n finite values.
+    pub modifiers: &'a [&'a [f64]],
+    /// Outcome.
+    pub outcome: &'a [f64],
+    /// Whether the treatment was taken, 0 or 1.
+    pub taken: &'a [f64],
+    /// Whether it was offered, 0 or 1: the instrument.
+    pub offered: &'a [f64],
+    /// Probability of the offer, by design.
+    pub probability: f64,
+    /// What sampling keeps together.
+    pub row_ids: &'a [u64],
+}
+
+/// Settings of [`linear_driv`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrivSettings {
+    /// E[Y | x].
+    pub outcome: DmlLearner,
+    /// P(T | x, Z), learned among the offered and the others apart.
+    pub taken: DmlLearner,
+    /// The covariance of offer and take-up is kept at least this far from 0.
+    pub clip: f64,
+    /// Covariance of the final stage.
+    pub covariance: Covariance,
+}
+
+/// The effect of taking the treatment, linear in the modifiers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DrivEstimate {
+    /// The effect where all modifiers are 0.
+    pub intercept: Estimate,
+    /// What it gains per unit of each modifier.
+    pub coefficients: Vec<Estimate>,
+    /// Mean of the doubly robust scores: the average effect over all rows.
+    pub average: Estimate,
+    /// Mean of the predicted difference in take-up: the share of compliers.
+    pub compliance: f64,
+    /// Rows whose covariance of offer and take-up was moved to the limit.
+    pub n_clipped: u64,
+}
+
+/// Residuals of some rows and the covariance of their offer and take-up.
+struct Residuals {
+    y: Vec<f64>,
+    t: Vec<f64>,
+    z: Vec<f64>,
+    covariance: Vec<f64>,
+}
+
+/// Fits the linear effect of taking an offered treatment.
+///
+/// # Errors
+/// [`CausalError::NoVariation`] for an offer or take-up that does not vary,
+/// [`CausalError::BadSetting`] for a probability or clip out of range, [`CausalError::Collinear`],
+/// [`CausalError::TooFewRows`], and what the nuisances find.
+pub fn linear_driv(
+    data: &Offered<'_>,
+    settings: &DrivSettings,
+    folds: &Folds,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<DrivEstimate, CausalError> {
+    data.check(settings)?;
+    let n = data.outcome.len();
+    let fit = Fit { data, settings, watch };
+    let (mut scores, mut n_clipped, mut compliance) = (vec![0.0; n], 0u64, 0.0);
+    for fold in 0..folds.n_folds() {
+        let inside = |row: &u32| usize::from(folds.of_row()[*row as usize]) == fold;
+        let (held, training): (Vec<u32>, Vec<u32>) = (0..n as u32).partition(inside);
+        let models = fit.nuisances(&training, seed.child(fold as u64))?;
+        // The preliminary effect needs no unbiased score: the training part's own share will do.
+        let share = training.iter().map(|&row| data.offered[row as usize]).sum::<f64>() / training.len() as f64;
+        let own = fit.residuals(&models, &training, share)?;
+        let preliminary = fit.preliminary(&own, &training)?;
+        let residuals = fit.residuals(&models, &held, data.probability)?;
+        for (i, &row) in held.iter().enumerate() {
+            let row = row as usize;
+            let before =
+                preliminary[0] + data.modifiers.iter().zip(&preliminary[1..]).map(|(x, b)| b * x[row]).sum::<f64>();
+            let covariance = residuals.covariance[i];
+            n_clipped += u64::from(covariance.abs() < settings.clip);
+            compliance += covariance / (data.probability * (1.0 - data.probability)) / n as f64;
+            let clipped = clip(covariance, settings.clip);
+            scores[row] = before + (residuals.y[i] - before * residuals.t[i]) * residuals.z[i] / clipped;
+        }
+    }
+    data.final_stage(&scores, settings, (n_clipped, compliance))
+}
+
+fn clip(covariance: f64, limit: f64) -> f64 {
+    if covariance < 0.0 { covariance.min(-limit) } else { covariance.max(limit) }
+}
+
+impl Offered<'_> {
+    fn check(&self, settings: &DrivSettings) -> Result<(), CausalError> {
+        if !(self.probability > 0.0 && self.probability < 1.0) {
+            let allowed = "it must lie strictly between 0 and 1";
+            return Err(CausalError::setting("the probability of the offer", self.probability, allowed));
+        }
+        if !(settings.clip > 0.0 && settings.clip < 0.25) {
+            let allowed = "it must be above 0 and below 0.25";
+            return Err(CausalError::setting("the limit of the covariance", settings.clip, allowed));
+        }
+        varies("the offer", self.offered)?;
+        varies("the take-up", self.taken)
+    }
+
+    fn final_stage(
+        &self,
+        scores: &[f64],
+        settings: &DrivSettings,
+        (n_clipped, compliance): (u64, f64),
+    ) -> Result<DrivEstimate, CausalError> {
+        let regression =
+            Regression { columns: self.modifiers, outcome: scores, weights: None, clusters: None, intercept: true };
+        let model = regression.fit(Penalty::None)?;
+        if !model.dropped.is_empty() {
+            let features = model.dropped.iter().map(|j| format!("modifier {}", j + 1)).collect();
+            return Err(CausalError::Collinear { features, arm: "taken".into() });
+        }
+        let k = self.modifiers.len();
+        if model.n_rows <= k + 1 {
+            let what = "the linear final stage".into();
+            return Err(CausalError::TooFewRows { what, found: model.n_rows, needed: k + 2 });
+        }
+        let term = |j: usize| {
+            let unit: Vec<f64> = (0..=k).map(|i| f64::from(u8::from(i == j))).collect();
+            regression.contrast(&model, &unit, settings.covariance)
+        };
+        Ok(DrivEstimate {
+            intercept: term(0)?,
+            coefficients: (1..=k).map(term).collect::<Result<_, _>>()?,
+            average: impactiq_metrics::averages::mean_score(scores, None, None),
+            compliance,
+            n_clipped,
+        })
+    }
+}
+
+struct Fit<'a> {
+    data: &'a Offered<'a>,
+    settings: &'a DrivSettings,
+    watch: &'a dyn Watch,
+}
+
+impl Fit<'_> {
+    /// Models of the outcome, of take-up among the others, and among the offered.
+    fn nuisances(&self, training: &[u32], seed: Seed) -> Result<[BaseModel; 3], CausalError> {
+        let data = self.data;
+        let learn = |learner: &DmlLearner, target: &[f64], rows: &[u32], place: u64| {
+            let task = FitTask { rows, target, weights: None, row_ids: data.row_ids, loss: learner.loss };
+            learner.base.fit(&data.inputs, &task, seed.child(place), self.watch)
+        };
+        let group = |value: f64| -> Vec<u32> {
+            training.iter().copied().filter(|&row| data.offered[row as usize] == value).collect()
+        };
+        Ok([
+            learn(&self.settings.outcome, data.outcome, training, 0)?,
+            learn(&self.settings.taken, data.taken, &group(0.0), 1)?,
+            learn(&self.settings.taken, data.taken, &group(1.0), 2)?,
+        ])
+    }
+
+    fn residuals(&self, models: &[BaseModel; 3], rows: &[u32], p: f64) -> Result<Residuals, CausalError> {
+        let data = self.data;
+        let predict = |model: &BaseModel| -> Result<Vec<f64>, CausalError> {
+            let mut out = vec![0.0; rows.len()];
+            model.predict(&data.inputs, Some(rows), &mut out)?;
+            Ok(out)
+        };
+        let (y, t0, t1) = (predict(&models[0])?, predict(&models[1])?, predict(&models[2])?);
+        let gap = |values: &[f64], mean: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            rows.iter().enumerate().map(|(i, &row)| values[row as usize] - mean(i)).collect()
+        };
+        Ok(Residuals {
+            t: gap(data.taken, &|i| t1[i] * p + t0[i] * (1.0 - p)),
+            z: gap(data.offered, &|_| p),
+            covariance: t1.iter().zip(&t0).map(|(one, zero)| p * (1.0 - p) * (one - zero)).collect(),
+            y: gap(data.outcome, &|i| y[i]),
+        })
+    }
+
+    /// Constant and slopes of the preliminary effect, from the training part alone.
+    fn preliminary(&self, own: &Residuals, training: &[u32]) -> Result<Vec<f64>, CausalError> {
+        let clipped: Vec<f64> = own.covariance.iter().map(|&c| clip(c, self.settings.clip)).collect();
+        let target: Vec<f64> = (0..training.len()).map(|i| own.y[i] * own.z[i] / clipped[i]).collect();
+        let weights: Vec<f64> = clipped.iter().map(|c| c * c).collect();
+        let columns: Vec<Vec<f64>> = self
+            .data
+            .modifiers
+            .iter()
+            .map(|column| training.iter().map(|&row| column[row as usize]).collect())
+            .collect();
+        let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+        let regression = Regression {
+            columns: &columns,
+            outcome: &target,
+            weights: Some(&weights),
+            clusters: None,
+            intercept: true,
+        };
+        let model = regression.fit(Penalty::None)?;
+        Ok(std::iter::once(model.intercept).chain(model.coefficients).collect())
+    }
+}
