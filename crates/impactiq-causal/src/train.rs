@@ -19,7 +19,9 @@ use crate::effect::{self, ContrastAverages};
 use crate::error::CausalError;
 use crate::health::{self, CheckReport, Warning};
 use crate::instrument::InstrumentReport;
-use crate::learners::{ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect};
+use crate::learners::{
+    ChoiceReport, ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect,
+};
 use crate::model::{CausalModel, OutcomeModel};
 use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
@@ -63,6 +65,9 @@ pub struct TrainReport {
     /// Coefficients of linear final stages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub linear: Vec<LinearReport>,
+    /// What was chosen on held-out rows, by outcome, where learners were compared or recalibrated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<ChoiceReport>,
     /// What to keep in mind.
     pub warnings: Vec<Warning>,
 }
@@ -141,13 +146,14 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let held_out = config.holdout(data)?;
     let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
     let kind = config.config().learner.kind;
-    let of_learner = if kind.needs_nuisances() || kind.needs_propensity() && varies(&nuisances) {
+    let needed = config.config().learner.needs_nuisances() || kind.needs_propensity() && varies(&nuisances);
+    let of_learner = if needed {
         Some(learner_nuisances(config, data, &rows, nuisances, watch)?)
     } else {
         drop(nuisances);
         None
     };
-    let (model, forests, linear) = learn(config, data, &rows, of_learner.as_deref(), watch)?;
+    let Learned { model, forests, linear, choices } = learn(config, data, &rows, of_learner.as_deref(), watch)?;
     let counts = data.treatment.counts();
     let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
     let report = TrainReport {
@@ -162,6 +168,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         overlap,
         forests,
         linear,
+        choices,
     };
     Ok(Trained { model, report })
 }
@@ -202,12 +209,22 @@ fn learner_nuisances(
         false => Ok(Vec::new()),
         true => nuisance::fit_pooled_means(part, &config.folds(part)?, &settings.nuisance, config.seed(), watch),
     };
-    let (nuisances, pooled) = if rows.len() == n {
-        (nuisances, pooled(data)?)
+    let folds_of = |part: &Dataset| match settings.learner.needs_folds() {
+        false => Ok(Vec::new()),
+        true => config.folds(part).map(|folds| folds.of_row().to_vec()),
+    };
+    let (nuisances, pooled, folds) = if rows.len() == n {
+        (nuisances, pooled(data)?, folds_of(data)?)
     } else {
         drop(nuisances);
         let part = data.subset(rows);
-        (run_nuisances(config, &part, watch)?.0, pooled(&part)?)
+        let mut folds = vec![u8::MAX; n];
+        let of_part = folds_of(&part)?;
+        match of_part.is_empty() {
+            true => folds.clear(),
+            false => rows.iter().zip(of_part).for_each(|(&row, fold)| folds[row as usize] = fold),
+        }
+        (run_nuisances(config, &part, watch)?.0, pooled(&part)?, folds)
     };
     let spread =
         |of_arms: &[OutOfFold]| -> Vec<OutOfFold> { of_arms.iter().map(|values| values.spread(rows, n)).collect() };
@@ -216,9 +233,18 @@ fn learner_nuisances(
         means: spread(means),
         propensity: propensity.clone(),
         declared: data.assignment != Assignment::Observational,
+        folds: folds.clone(),
         pooled: pooled.get(outcome).map(|of_contrasts| spread(of_contrasts)).unwrap_or_default(),
     };
     Ok(nuisances.means.iter().enumerate().map(of_outcome).collect())
+}
+
+/// A model and what the report says of how it came about.
+struct Learned {
+    model: CausalModel,
+    forests: Vec<ForestReport>,
+    linear: Vec<LinearReport>,
+    choices: Vec<ChoiceReport>,
 }
 
 fn learn(
@@ -227,14 +253,14 @@ fn learn(
     rows: &[u32],
     nuisances: Option<&[LearnerNuisances]>,
     watch: &dyn Watch,
-) -> Result<(CausalModel, Vec<ForestReport>, Vec<LinearReport>), CausalError> {
+) -> Result<Learned, CausalError> {
     let features = data.features.names()[..data.n_modifiers].to_vec();
     let inputs = Inputs { binned: &data.features, raw: &data.raw, names: &features, arm: None };
     let ids = nuisance::sampling_ids(data);
     let seed = config.seed().stream(Stream::Learner);
     let total = data.outcomes.len() as u64;
     let mut outcomes = Vec::with_capacity(data.outcomes.len());
-    let (mut forests, mut linear) = (Vec::new(), Vec::new());
+    let (mut forests, mut linear, mut choices) = (Vec::new(), Vec::new(), Vec::new());
     for (index, outcome) in data.outcomes.iter().enumerate() {
         watch.progress("learner", index as u64, total);
         let task = LearnerTask {
@@ -252,11 +278,13 @@ fn learn(
         let fitted = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
         forests.extend(fitted.forests);
         linear.extend(fitted.linear);
+        choices.extend(fitted.choice);
         outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect: fitted.effect });
     }
     watch.progress("learner", total, total);
     let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    Ok((CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes), forests, linear))
+    let model = CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes);
+    Ok(Learned { model, forests, linear, choices })
 }
 
 /// Experiment health without training: every gate with its value and limit. Only

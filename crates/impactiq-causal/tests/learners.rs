@@ -75,6 +75,21 @@ fn a_rare_outcome_of_a_lopsided_trial_is_no_worse_off_than_with_the_average_for_
 }
 
 #[test]
+fn forests_of_scores_know_a_known_effect_and_how_well() {
+    let (table, tau) = generated(SynthKind::NieWagerB, 8_000, 15);
+    let spread = error(&vec![mean(&tau); tau.len()], &tau);
+    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\nsplit: {holdout: 0}\n\
+                assignment: {probability: 0.5}\nlearner: {kind: forest_dr, n_trees: 200}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let model = train(&config, &data, &Silent).unwrap().model;
+    let answer = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0);
+    let found = error(&answer.cate[0], &tau);
+    assert!(found < 0.35 * spread, "{found} of {spread}");
+    let covered = (0..tau.len()).filter(|&i| answer.lower[0][i] <= tau[i] && tau[i] <= answer.upper[0][i]).count();
+    assert!(covered as f64 / tau.len() as f64 > 0.75, "{covered} of {}", tau.len());
+}
+
+#[test]
 fn confounding_is_taken_out_where_assignment_is_learned() {
     // Nie-Wager C: everybody's effect is 1, and who is treated depends on features.
     let (table, _) = generated(SynthKind::NieWagerC, 20_000, 13);
@@ -218,6 +233,99 @@ fn what_a_learner_is_not_defined_for_is_refused_by_name() {
         let (config, data) = dataset(&yaml(&format!("{{kind: {kind}}}"), "y"), few.clone());
         let err = train(&config, &data, &Silent).unwrap_err();
         assert!(matches!(&err, CausalError::TooFewRows { what, .. } if what.contains("arm '0'")), "{kind}: {err}");
+    }
+}
+
+#[test]
+fn auto_finds_what_is_there_and_says_what_it_tried() {
+    let (table, tau) = generated(SynthKind::NieWagerB, 4_000, 21);
+    let spread = error(&vec![mean(&tau); tau.len()], &tau);
+    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\nsplit: {holdout: 0}\n\
+                assignment: {probability: 0.5}\nlearner: {kind: auto}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let trained = train(&config, &data, &Silent).unwrap();
+    let model = &trained.model;
+    let cate = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0).cate.remove(0);
+    assert!(error(&cate, &tau) < 0.45 * spread, "{} of {spread}", error(&cate, &tau));
+    let [choice] = trained.report.choices.as_slice() else { panic!("{:?}", trained.report.choices) };
+    assert_eq!((choice.method.as_str(), choice.trials, choice.n_folds, choice.n_rows), ("auto", 6, 5, 4_000));
+    let contrast = &choice.contrasts[0];
+    assert!(!contrast.constant && !choice.hurried && contrast.r_loss < contrast.r_loss_constant);
+    assert!(contrast.candidates.iter().any(|c| c.weight > 0.0) && contrast.candidates.iter().all(|c| c.weight >= 0.0));
+    let gain = contrast.r_loss_constant - contrast.r_loss;
+    assert!((contrast.gain.value().unwrap() - gain).abs() < 1e-9 && contrast.gain.std_error().unwrap() > 0.0);
+    // The blend is no worse than any of its candidates as they stand.
+    assert!(contrast.candidates.iter().all(|c| contrast.r_loss < 1.02 * c.r_loss));
+    let json = serde_json::to_value(&trained.report).unwrap();
+    assert!(json["choices"][0]["contrasts"][0]["candidates"][0]["gain"]["std_error"].is_number());
+}
+
+#[test]
+fn where_the_effect_is_the_same_for_everybody_auto_says_so() {
+    // An effect of 1 for everybody in a trial: what is learned beyond it is noise.
+    let n = 3_000;
+    let uniform = |stream: u64| -> Vec<f64> { (0..n).map(|row| Seed::new(stream).uniform(row)).collect() };
+    let (x, z, noise) = (uniform(1), uniform(2), uniform(3));
+    let t: Vec<f64> = uniform(4).iter().map(|u| f64::from(u8::from(*u < 0.5))).collect();
+    let y = (0..n as usize).map(|i| t[i] + x[i] + 2.0 * noise[i]).collect();
+    let columns = [("x", x), ("z", z), ("t", t), ("y", y)].map(|(name, v)| (name.to_owned(), v));
+    let table = number_table(columns.to_vec()).unwrap();
+    let yaml = "data: {path: x}\nroles: {treatment: t, control: 0, outcome: y}\nsplit: {holdout: 0}\n\
+                assignment: {probability: 0.5}\nlearner: {kind: auto, trials: 4}\n";
+    let (config, data) = dataset(yaml, table.clone());
+    let trained = train(&config, &data, &Silent).unwrap();
+    let contrast = &trained.report.choices[0].contrasts[0];
+    assert!(contrast.constant && contrast.candidates.iter().all(|c| c.weight == 0.0), "{contrast:?}");
+    let model = &trained.model;
+    let cate = model.predict(&model.encode(&table).unwrap(), &table).unwrap().remove(0).cate.remove(0);
+    // And that one effect is the average of the report, AIPW.
+    let average = trained.report.contrasts[0].ate.value().unwrap();
+    assert!(cate.iter().all(|c| *c == cate[0]) && (cate[0] - average).abs() < 1e-9, "{} {average}", cate[0]);
+}
+
+/// Wants the search to end after a number of questions.
+struct Hasty(std::sync::atomic::AtomicU32);
+
+impl impactiq_data::Watch for Hasty {
+    fn should_hurry(&self) -> bool {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 1
+    }
+}
+
+#[test]
+fn a_search_in_a_hurry_makes_do_with_what_it_tried() {
+    let (table, _) = generated(SynthKind::NieWagerB, 1_000, 22);
+    let yaml = "data: {path: x}\nroles: {treatment: treatment, control: 0, outcome: y}\nnuisance: {kind: ridge}\n\
+                assignment: {probability: 0.5}\nlearner: {kind: auto, n_trees: 20}\n";
+    let (config, data) = dataset(yaml, table);
+    let choice = train(&config, &data, &Hasty(0.into())).unwrap().report.choices.remove(0);
+    assert_eq!((choice.trials, choice.hurried, choice.contrasts[0].candidates.len()), (2, true, 2));
+}
+
+#[test]
+fn recalibration_brings_levels_back_and_keeps_the_ranking() {
+    let (table, tau) = generated(SynthKind::Criteo, 40_000, 23);
+    // A learner that is far too lively: levels are several times too wide.
+    let yaml = |step: &str| {
+        format!(
+            "data: {{path: x}}\nroles: {{treatment: treatment, control: 0, outcome: visit, post_treatment: [exposure, conversion]}}\n\
+             split: {{holdout: 0}}\nassignment: {{probability: 0.85}}\nnuisance: {{kind: least_squares}}\n\
+             learner: {{kind: t, n_leaves: 15, l2: 1, early_stopping: false, n_trees: 100{step}}}\n"
+        )
+    };
+    let raw = effects(&yaml(""), &table).remove(0);
+    for step in [", recalibrate: linear", ", recalibrate: isotonic"] {
+        let better = effects(&yaml(step), &table).remove(0);
+        assert!(
+            error(&better, &tau) < 0.6 * error(&raw, &tau),
+            "{step}: {} {}",
+            error(&better, &tau),
+            error(&raw, &tau)
+        );
+        // Never turned over: a higher raw effect is no lower afterwards.
+        let mut order: Vec<usize> = (0..raw.len()).collect();
+        order.sort_by(|&a, &b| raw[a].total_cmp(&raw[b]));
+        assert!(order.windows(2).all(|pair| better[pair[0]] <= better[pair[1]] + 1e-12), "{step}");
     }
 }
 

@@ -15,6 +15,12 @@ pub trait Watch: Sync {
     fn should_stop(&self) -> bool {
         false
     }
+
+    /// True once a search should make do with what it has: the time for trying is used up, that
+    /// for finishing is not.
+    fn should_hurry(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody watches; the work runs to its end.

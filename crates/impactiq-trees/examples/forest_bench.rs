@@ -106,15 +106,16 @@ fn export(table: &Table, names: &[String], prefix: &str) -> Result<(), String> {
     write(format!("{prefix}.x.f32"), cells)
 }
 
-/// Times rows asked one by one, as JSON members; nothing for none.
+/// Times rows asked one by one, as JSON members; nothing for none. The least of five tries
+/// counts: what else the machine does is not the forest's doing.
 fn single_rows(forest: &Forest, x: &BinnedFeatures, n: usize) -> String {
-    let mut micros: Vec<f64> = (0..n as u32)
-        .map(|row| {
-            let wall = Instant::now();
-            std::hint::black_box(forest.predict(x, Some(&[row]), true));
-            wall.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
+    let once = |row: u32| {
+        let wall = Instant::now();
+        std::hint::black_box(forest.predict(x, Some(&[row]), true));
+        wall.elapsed().as_secs_f64() * 1e6
+    };
+    let least = |row: u32| (0..5).map(|_| once(row)).fold(f64::INFINITY, f64::min);
+    let mut micros: Vec<f64> = (0..n as u32).map(least).collect();
     if micros.is_empty() {
         return String::new();
     }

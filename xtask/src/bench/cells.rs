@@ -1,9 +1,9 @@
 //! Figures that are measured once: a long bench that was stopped goes on where it was.
 //!
-//! A cell is one measurement of one side. What it measures (settings, versions, the commit)
-//! is its key; a finished cell is a line of docs/measured/NAME.jsonl, and a run that meets the
-//! same key again takes the line instead of measuring. What is not known to be the same, a
-//! tree with uncommitted changes, is always measured.
+//! A cell is one measurement of one side. What it measures (settings, the peer's version, a
+//! fingerprint of the program or script) is its key; a finished cell is a line of
+//! docs/measured/NAME.jsonl, and a run that meets the same key again takes the line instead
+//! of measuring.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,6 @@ use serde_json::{Map, Value, json};
 use super::machine;
 use super::record::{append, number};
 use crate::workspace;
-
-/// The key of what no later run may take over.
-const UNCOMMITTED: &str = "uncommitted";
 
 /// The cells of a bench.
 pub struct Cells {
@@ -68,26 +65,14 @@ impl Cells {
         Ok(figures)
     }
 
-    /// The latest finished run of a cell, unless all are wanted again or it can't be relied on.
+    /// The latest finished run of a cell, unless all are wanted again.
     pub fn finished(&self, key: &Value) -> Option<Value> {
-        if self.again || key.get("code").and_then(Value::as_str) == Some(UNCOMMITTED) {
+        if self.again {
             return None;
         }
         let line = self.lines.iter().rev().find(|line| line.get("cell") == Some(key))?;
         line.get("figures").cloned()
     }
-}
-
-/// The commit that last touched the given folders, or a word that no later run takes over.
-pub fn code_of(folders: &[&str]) -> Result<String> {
-    let root = workspace::root()?;
-    let ask = |words: &[&str]| -> Result<String> {
-        let output = std::process::Command::new("git").args(words).arg("--").args(folders).current_dir(&root).output();
-        Ok(String::from_utf8(output.context("cannot run git")?.stdout)?.trim().to_owned())
-    };
-    let changed = !ask(&["status", "--porcelain"])?.is_empty();
-    let commit = ask(&["log", "-1", "--format=%h"])?;
-    Ok(if changed || commit.is_empty() { UNCOMMITTED.into() } else { commit })
 }
 
 /// FNV-1a of a file's bytes: tells whether it is the same file, nothing more.
@@ -136,14 +121,14 @@ mod tests {
     #[test]
     fn a_finished_cell_is_measured_once_and_again_only_when_asked() {
         let path = file("once");
-        let key = json!({ "rows": 10, "code": "abc" });
+        let key = json!({ "rows": 10, "program": "abc" });
         let mut cells = Cells::at("test", path.clone(), false).unwrap();
         assert_eq!(cells.cell(&key, || Ok(json!({ "s": 1 }))).unwrap(), json!({ "s": 1 }));
         assert_eq!(cells.cell(&key, || panic!("measured twice")).unwrap(), json!({ "s": 1 }));
         // Another process finds it too; other settings are another cell.
         let mut later = Cells::at("test", path.clone(), false).unwrap();
         assert_eq!(later.cell(&key, || panic!("measured twice")).unwrap(), json!({ "s": 1 }));
-        assert_eq!(later.cell(&json!({ "rows": 11, "code": "abc" }), || Ok(json!(2))).unwrap(), json!(2));
+        assert_eq!(later.cell(&json!({ "rows": 11, "program": "abc" }), || Ok(json!(2))).unwrap(), json!(2));
         let mut again = Cells::at("test", path.clone(), true).unwrap();
         assert_eq!(again.cell(&key, || Ok(json!({ "s": 3 }))).unwrap(), json!({ "s": 3 }));
         // The latest line counts.
@@ -152,17 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_measurement_leaves_no_cell_and_uncommitted_code_is_never_reused() {
+    fn a_failed_measurement_leaves_no_cell_and_says_which_one_it_was() {
         let path = file("failed");
         let mut cells = Cells::at("test", path.clone(), false).unwrap();
         let key = json!({ "rows": 10 });
         let error = cells.cell(&key, || anyhow::bail!("broken")).unwrap_err();
         assert!(format!("{error:#}").contains("rows 10"), "{error:#}");
         assert_eq!(cells.finished(&key), None);
-        let dirty = json!({ "code": UNCOMMITTED });
-        cells.cell(&dirty, || Ok(json!(1))).unwrap();
-        assert_eq!(cells.cell(&dirty, || Ok(json!(2))).unwrap(), json!(2));
-        std::fs::remove_file(path).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

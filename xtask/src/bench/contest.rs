@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::cells::{Cells, code_of, fingerprint, median_of};
-use super::peers::{Environment, argument, example, lasting, script, words};
+use super::cells::{Cells, fingerprint, median_of};
+use super::peers::{Environment, argument, built, example, lasting, run, script, words};
 use crate::workspace;
 
 /// Numbers that one side is run with.
@@ -41,24 +41,22 @@ pub struct Job<'a> {
 pub struct Contest {
     cells: Cells,
     package: &'static str,
-    code: String,
     /// Rows that this run has written for the peers, by number.
     exported: Vec<u64>,
     folder: PathBuf,
 }
 
 impl Contest {
-    /// `package` has our examples; `folders` hold the code whose change makes our cells stale.
-    pub fn open(name: &'static str, package: &'static str, folders: &[&str], again: bool) -> Result<Self> {
-        let (cells, code) = (Cells::open(name, again)?, code_of(folders)?);
-        Ok(Contest { cells, package, code, exported: Vec::new(), folder: lasting("rows")? })
+    /// `package` has our examples.
+    pub fn open(name: &'static str, package: &'static str, again: bool) -> Result<Self> {
+        Ok(Contest { cells: Cells::open(name, again)?, package, exported: Vec::new(), folder: lasting("rows")? })
     }
 
     /// Our figures, by an example.
     pub fn ours(&mut self, name: &str, job: Job<'_>) -> Result<Value> {
-        let key = job.key(json!({ "part": job.part, "who": "ImpactIQ", "example": name, "code": self.code }));
-        let package = self.package;
-        self.cells.cell(&key, || median_of(job.repeats, job.figure, || example(package, name, &job.words())))
+        let program = built(self.package, name)?;
+        let who = json!({ "part": job.part, "who": "ImpactIQ", "example": name, "program": fingerprint(&program)? });
+        self.cells.cell(&job.key(who), || median_of(job.repeats, job.figure, || run(&program, &job.words())))
     }
 
     /// A peer's figures on rows that we write first.

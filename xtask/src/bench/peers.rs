@@ -77,11 +77,24 @@ pub fn script(environment: Environment, name: &str, words: &[String]) -> Result<
 
 /// Builds and runs an example of one of our crates, which prints one JSON object.
 pub fn example(package: &str, name: &str, words: &[String]) -> Result<Value> {
+    run(&built(package, name)?, words)
+}
+
+/// Builds an example and says where it is; `XTASK_EXAMPLES` names a folder of examples that
+/// are built already.
+pub fn built(package: &str, name: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("XTASK_EXAMPLES") {
+        return Ok(PathBuf::from(folder).join(name));
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--release", "--locked", "--package", package, "--example", name];
     workspace::run(Command::new(cargo).args(build).current_dir(workspace::root()?))?;
-    let path = workspace::target()?.join("release/examples").join(name);
-    json(&measure::run(Command::new(path).args(words))?.stdout)
+    Ok(workspace::target()?.join("release/examples").join(name))
+}
+
+/// Runs a program that prints one JSON object.
+pub fn run(program: &Path, words: &[String]) -> Result<Value> {
+    json(&measure::run(Command::new(program).args(words))?.stdout)
 }
 
 /// A folder for rows that both sides read; emptied of what an earlier run left.

@@ -13,6 +13,10 @@ use crate::linear::Shrinkage;
 /// gain (3 to 7 % of the error at 1 M rows and below) is not worth twice the time above.
 const REFIT_ROWS: usize = 2_000_000;
 
+/// Parts that decide in turn how many trees an effect needs: one of them alone, a fifth of the rows, is mostly
+/// noise.
+const EFFECT_STOPS: u32 = 5;
+
 /// What a base learner is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -44,6 +48,7 @@ impl BaseSettings {
             BaseKind::Boosted => BaseLearner::Boosted {
                 config: self.boosted(place, target),
                 refit: place != Place::Nuisance && target.n_rows <= REFIT_ROWS,
+                n_stops: if place == Place::Effect { EFFECT_STOPS } else { 1 },
             },
             BaseKind::Forest => BaseLearner::Forest { config: self.forest(place, target) },
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
@@ -109,9 +114,10 @@ fn min_leaf_rows(place: Place, target: Target) -> u32 {
         Loss::Squared => 1.0,
         Loss::Logistic => (2.0 * target.mean.min(1.0 - target.mean)).max(1e-6),
     };
-    let events = match place {
-        Place::Nuisance => 20.0,
-        Place::OneArm | Place::AllArms | Place::Effect => 50.0,
+    let events = match (place, target.loss) {
+        (Place::Nuisance, _) => 20.0,
+        (Place::Effect, Loss::Logistic) => 200.0,
+        _ => 50.0,
     };
     let most = (target.n_rows as f64 / 50.0).max(5.0);
     (events / rare).min(most).max(5.0).round() as u32

@@ -37,6 +37,9 @@ pub enum BaseLearner {
         /// After early stopping, grow the number of trees it found on all rows: the rows kept
         /// apart to find it would be missed most where rows are few.
         refit: bool,
+        /// Parts of the rows that decide in turn when to stop; the mean of their answers is
+        /// taken when there is a refit. One is enough where a target is not mostly noise.
+        n_stops: u32,
     },
     /// Bagged trees, whatever the loss: means of 0/1 targets are probabilities.
     Forest {
@@ -213,8 +216,9 @@ impl BaseLearner {
             return Ok(BaseModel::Constant(first));
         }
         let model = match self {
-            BaseLearner::Boosted { config, refit } => {
-                BaseModel::Boosted(fit_boosted((config, *refit), inputs, task, seed, watch)?)
+            BaseLearner::Boosted { config, refit, n_stops } => {
+                let n_stops = if *refit { (*n_stops).max(1) } else { 0 };
+                BaseModel::Boosted(fit_boosted((config, n_stops), inputs, task, seed, watch)?)
             }
             BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0), seed)?,
             BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty), seed)?,
@@ -228,7 +232,7 @@ impl BaseLearner {
 }
 
 fn fit_boosted(
-    (config, refit): (&BoostConfig, bool),
+    (config, n_stops): (&BoostConfig, u32),
     inputs: &Inputs<'_>,
     task: &FitTask<'_>,
     seed: Seed,
@@ -240,12 +244,22 @@ fn fit_boosted(
     };
     let boosting =
         BoostTask { rows: task.rows, target: task.target, weights: task.weights, row_ids: task.row_ids, objective };
-    let model = boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch))?;
-    if refit && config.early_stopping.is_some() && model.n_trees() > 0 && !watch.should_stop() {
-        let config = BoostConfig { n_trees: model.n_trees(), early_stopping: None, ..config.clone() };
-        return Ok(boost(&inputs.columns(), &boosting, &config, seed, &Quiet(watch))?);
+    let grow = |config: &BoostConfig, seed: Seed| boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch));
+    let model = grow(config, seed)?;
+    if n_stops == 0 || config.early_stopping.is_none() || watch.should_stop() {
+        return Ok(model);
     }
-    Ok(model)
+    let mut n_trees = model.n_trees();
+    for stop in 1..n_stops {
+        n_trees += grow(config, seed.child(u64::from(stop) << 32))?.n_trees();
+    }
+    let n_trees = (n_trees as f64 / f64::from(n_stops)).round() as usize;
+    if n_trees == 0 {
+        // The constant of all rows: a tree that may not split is none.
+        let constant = BoostConfig { n_trees: 1, min_leaf_rows: u32::MAX, early_stopping: None, ..config.clone() };
+        return Ok(grow(&constant, seed)?);
+    }
+    Ok(grow(&BoostConfig { n_trees, early_stopping: None, ..config.clone() }, seed)?)
 }
 
 enum Linear {

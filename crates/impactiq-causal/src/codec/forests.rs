@@ -26,6 +26,9 @@ struct Part {
     fraction: f64,
     split_fraction: f64,
     layout: u32,
+    /// Forests of means: what leaves are deviations from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    centre: Option<f64>,
 }
 
 fn name(prefix: &str, index: usize) -> String {
@@ -41,7 +44,12 @@ pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> F
         writer.f32(&prefix, "moments", &arrays.moments);
         let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
         let layout = arrays.trees.version;
-        Part { n_contrasts: arrays.kind.n_values(), shrinkage, trees_per_bag, fraction, split_fraction, layout }
+        let n_contrasts = arrays.kind.n_values();
+        let centre = match arrays.kind {
+            ForestKind::Mean { centre } => Some(centre),
+            _ => None,
+        };
+        Part { n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout, centre }
     });
     ForestHeader { forests: parts.collect(), average: model.average.clone() }
 }
@@ -52,32 +60,78 @@ pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> F
 pub(super) fn read(
     header: ForestHeader,
     prefix: &str,
-    (n_features, n_contrasts): (usize, usize),
-    instrumental: bool,
+    sizes: (usize, usize),
     reader: &mut Reader<'_>,
+) -> Result<ForestModel, CausalError> {
+    let n_contrasts = sizes.1;
+    let (n_forests, each) = if n_contrasts <= MAX_JOINT { (1, n_contrasts) } else { (n_contrasts, 1) };
+    read_forests(header, prefix, (sizes, n_forests), reader, |part| match part.centre {
+        None if part.n_contrasts == each => Some(ForestKind::Effect { n_contrasts: each }),
+        _ => None,
+    })
+}
+
+/// Forests of means, one per contrast.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_means(
+    header: ForestHeader,
+    prefix: &str,
+    sizes: (usize, usize),
+    reader: &mut Reader<'_>,
+) -> Result<ForestModel, CausalError> {
+    read_forests(header, prefix, (sizes, sizes.1), reader, |part| match part.centre {
+        Some(centre) if part.n_contrasts == 1 && centre.is_finite() => Some(ForestKind::Mean { centre }),
+        _ => None,
+    })
+}
+
+/// The forest of one instrument.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_instrument(
+    header: ForestHeader,
+    prefix: &str,
+    sizes: (usize, usize),
+    reader: &mut Reader<'_>,
+) -> Result<ForestModel, CausalError> {
+    if sizes.1 != 1 {
+        return Err(CausalError::corrupt(prefix, format!("one instrument for {} contrasts", sizes.1)));
+    }
+    read_forests(header, prefix, (sizes, 1), reader, |part| match part.centre {
+        None if part.n_contrasts == 1 => Some(ForestKind::Instrument),
+        _ => None,
+    })
+}
+
+/// `kind_of` says what a forest answers, or that it can't be one of these.
+fn read_forests(
+    header: ForestHeader,
+    prefix: &str,
+    ((n_features, n_contrasts), n_forests): ((usize, usize), usize),
+    reader: &mut Reader<'_>,
+    kind_of: impl Fn(&Part) -> Option<ForestKind>,
 ) -> Result<ForestModel, CausalError> {
     let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
     if header.average.len() != n_contrasts || header.average.iter().any(|effect| !effect.is_finite()) {
         return Err(corrupt(format!("{} average effects for {n_contrasts} contrasts", header.average.len())));
     }
-    if instrumental && n_contrasts != 1 {
-        return Err(corrupt(format!("one instrument for {n_contrasts} contrasts")));
-    }
-    let joint = n_contrasts <= MAX_JOINT;
-    let (n_forests, each) = if joint { (1, n_contrasts) } else { (n_contrasts, 1) };
     if header.forests.len() != n_forests {
         return Err(corrupt(format!("{} forests where {n_forests} were expected", header.forests.len())));
     }
     let (mut forests, mut shrinkage) = (Vec::with_capacity(n_forests), Vec::with_capacity(n_forests));
     for (index, part) in header.forests.into_iter().enumerate() {
         let prefix = name(prefix, index);
-        if part.n_contrasts != each || !(0.0..=1.0).contains(&part.shrinkage) {
+        let kind = kind_of(&part).filter(|_| (0.0..=1.0).contains(&part.shrinkage));
+        let Some(kind) = kind else {
             let problem = format!("{} contrasts, {} of the deviations", part.n_contrasts, part.shrinkage);
             return Err(CausalError::corrupt(prefix, problem));
-        }
+        };
         let arrays = ForestArrays {
             n_features,
-            kind: if instrumental { ForestKind::Instrument } else { ForestKind::Effect { n_contrasts: each } },
+            kind,
             bags: Bags {
                 trees_per_bag: part.trees_per_bag,
                 fraction: part.fraction,

@@ -5,23 +5,24 @@
 //! checked, and hostile input gives [`CausalError::Corrupt`], never a panic.
 
 mod arrays;
+mod blends;
 mod forests;
 mod linear;
+mod parts;
 mod uplift;
 
 use impactiq_data::{Arms, FeatureBins, OutcomeKind};
-use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::{BaseModel, MeanForest};
 use crate::error::CausalError;
-use crate::learners::{DirectModel, EffectModel, LearnerKind, SModel, TModel, XContrast, XModel};
-use crate::linear::{Design, DesignColumn, LinearModel, Link};
+use crate::learners::{EffectModel, LearnerKind};
 use crate::model::{CausalModel, OutcomeModel};
 use arrays::{Reader, Writer};
+use blends::BlendHeader;
 use forests::ForestHeader;
 use linear::LinearHeader;
+use parts::{BaseHeader, Parts, Shape, read_parts, write_parts};
 use uplift::UpliftHeader;
 
 /// The format written here; older ones keep loading.
@@ -61,15 +62,9 @@ struct OutcomeHeader {
     linear: Option<LinearHeader>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uplift: Option<UpliftHeader>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-enum BaseHeader {
-    Constant { value: f64 },
-    Boosted { objective: ObjectiveKind, n_features: usize, layout: u32 },
-    Forest { n_features: usize, mean: f64, shape: forests::MeanHeader },
-    Linear { link: Link, design: Vec<DesignColumn> },
+    /// Learners whose answers become one; then there is nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blend: Option<BlendHeader>,
 }
 
 /// Encodes a model: its description, and the bytes of its arrays (safetensors).
@@ -78,27 +73,15 @@ enum BaseHeader {
 /// [`CausalError::NotFinite`] when the arrays can't be written (a bug).
 pub fn encode(model: &CausalModel) -> Result<(Value, Vec<u8>), CausalError> {
     let mut writer = Writer::default();
-    let outcomes = model.outcomes.iter().enumerate().map(|(index, outcome)| OutcomeHeader {
-        name: outcome.name.clone(),
-        kind: outcome.kind,
-        models: outcome
-            .effect
-            .models()
-            .into_iter()
-            .enumerate()
-            .map(|(part, base)| write_base(base, &prefix(index, part), &mut writer))
-            .collect(),
-        forest: match &outcome.effect {
-            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
-                Some(forests::write(model, &format!("outcome{index}"), &mut writer))
-            }
-            _ => None,
-        },
-        linear: match &outcome.effect {
-            EffectModel::Linear(_, model) => Some(linear::write(model, &format!("outcome{index}"), &mut writer)),
-            _ => None,
-        },
-        uplift: uplift::write(&outcome.effect, &format!("outcome{index}"), &mut writer),
+    let outcomes = model.outcomes.iter().enumerate().map(|(index, outcome)| {
+        let prefix = format!("outcome{index}");
+        let (name, kind) = (outcome.name.clone(), outcome.kind);
+        if let EffectModel::Blended(blended) = &outcome.effect {
+            let blend = Some(blends::write(blended, &prefix, &mut writer));
+            return OutcomeHeader { name, kind, models: Vec::new(), forest: None, linear: None, uplift: None, blend };
+        }
+        let Parts { models, forest, linear, uplift, .. } = write_parts(&outcome.effect, &prefix, &mut writer);
+        OutcomeHeader { name, kind, models, forest, linear, uplift, blend: None }
     });
     let header = Header {
         format: FORMAT,
@@ -121,33 +104,6 @@ fn unwritable(problem: &str) -> CausalError {
     CausalError::NotFinite { what: format!("the model's description ({problem})") }
 }
 
-fn prefix(outcome: usize, part: usize) -> String {
-    format!("outcome{outcome}.model{part}")
-}
-
-fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeader {
-    match model {
-        BaseModel::Constant(value) => BaseHeader::Constant { value: *value },
-        BaseModel::Forest(model) => BaseHeader::Forest {
-            n_features: model.forest.n_features(),
-            mean: model.mean,
-            shape: forests::write_mean(&model.forest, prefix, writer),
-        },
-        BaseModel::Linear(model) => {
-            writer.f64(prefix, "coefficients", &model.coefficients);
-            BaseHeader::Linear { link: model.link, design: model.design.columns().to_vec() }
-        }
-        BaseModel::Boosted(model) => {
-            let arrays = model.to_arrays();
-            let trees = &arrays.trees;
-            writer.f64(prefix, "start", &[arrays.start]);
-            writer.f64(prefix, "values", &arrays.values);
-            forests::write_shapes(trees, prefix, writer);
-            BaseHeader::Boosted { objective: arrays.objective, n_features: arrays.n_features, layout: trees.version }
-        }
-    }
-}
-
 /// Decodes a model from its description and the bytes of its arrays.
 ///
 /// # Errors
@@ -167,14 +123,18 @@ pub fn decode(description: &Value, bytes: &[u8]) -> Result<CausalModel, CausalEr
     let mut reader = Reader::new(bytes)?;
     let mut outcomes = Vec::with_capacity(header.outcomes.len());
     let names: Vec<&str> = header.features.iter().map(|f| f.name.as_str()).collect();
-    let shape = Shape {
-        names: &names,
-        n_arms: header.arms.len().max(if header.dose.is_some() { 2 } else { 0 }),
-        with_arm: header.learner == LearnerKind::S,
-    };
+    let n_arms = header.arms.len().max(if header.dose.is_some() { 2 } else { 0 });
+    let (learner, shape) = (header.learner, Shape { names: &names, n_arms, with_arm: false });
+    let bad = |outcome: &str| CausalError::corrupt(format!("outcome '{outcome}'"), "a blend and another learner");
     for (index, outcome) in header.outcomes.into_iter().enumerate() {
-        let (name, kind) = (outcome.name.clone(), outcome.kind);
-        let effect = read_effect(header.learner, outcome, index, &shape, &mut reader)?;
+        let prefix = format!("outcome{index}");
+        let OutcomeHeader { name, kind, models, forest, linear, uplift, blend } = outcome;
+        let alone = models.is_empty() && forest.is_none() && linear.is_none() && uplift.is_none();
+        let effect = match blend {
+            Some(_) if !alone => return Err(bad(&name)),
+            Some(blend) => blends::read(blend, (learner, &prefix), &shape, &mut reader)?,
+            None => read_parts(Parts { learner, models, forest, linear, uplift }, &prefix, &shape, &mut reader)?,
+        };
         outcomes.push(OutcomeModel { name, kind, effect });
     }
     reader.finish()?;
@@ -232,168 +192,6 @@ fn check_bins(bins: &FeatureBins) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-struct Shape<'a> {
-    names: &'a [&'a str],
-    /// Arms; a dose counts as two, for its one effect.
-    n_arms: usize,
-    with_arm: bool,
-}
-
-impl Shape<'_> {
-    /// Features of a base model.
-    fn n_features(&self) -> usize {
-        self.names.len() + usize::from(self.with_arm)
-    }
-}
-
-fn read_effect(
-    learner: LearnerKind,
-    outcome: OutcomeHeader,
-    index: usize,
-    shape: &Shape<'_>,
-    reader: &mut Reader<'_>,
-) -> Result<EffectModel, CausalError> {
-    let what = || format!("outcome '{}'", outcome.name);
-    let expected = match learner {
-        LearnerKind::S => 1,
-        LearnerKind::T => shape.n_arms,
-        LearnerKind::CausalForest
-        | LearnerKind::InstrumentalForest
-        | LearnerKind::UpliftForest
-        | LearnerKind::UpliftTree
-        | LearnerKind::LinearDml
-        | LearnerKind::LinearDr => 0,
-        LearnerKind::X => 3 * (shape.n_arms - 1),
-        LearnerKind::R
-        | LearnerKind::Dr
-        | LearnerKind::NonparamDml
-        | LearnerKind::TransformedOutcome
-        | LearnerKind::ClassTransformation => shape.n_arms - 1,
-    };
-    if outcome.models.len() != expected {
-        let problem = format!("{} models where {expected} were expected", outcome.models.len());
-        return Err(CausalError::corrupt(what(), problem));
-    }
-    let is_forest = matches!(learner, LearnerKind::CausalForest | LearnerKind::InstrumentalForest);
-    if outcome.forest.is_some() != is_forest {
-        return Err(CausalError::corrupt(what(), "forests and the kind of learner do not go together"));
-    }
-    let is_linear = matches!(learner, LearnerKind::LinearDml | LearnerKind::LinearDr);
-    if outcome.linear.is_some() != is_linear {
-        return Err(CausalError::corrupt(what(), "linear effects and the kind of learner do not go together"));
-    }
-    if let Some(header) = outcome.linear {
-        let sizes = (shape.names, shape.n_arms - 1);
-        return Ok(EffectModel::Linear(learner, linear::read(header, &format!("outcome{index}"), sizes, reader)?));
-    }
-    if outcome.uplift.is_some() != matches!(learner, LearnerKind::UpliftForest | LearnerKind::UpliftTree) {
-        return Err(CausalError::corrupt(what(), "uplift trees and the kind of learner do not go together"));
-    }
-    if let Some(header) = outcome.uplift {
-        let sizes = (shape.names.len(), shape.n_arms);
-        return uplift::read(learner, header, &format!("outcome{index}"), sizes, reader);
-    }
-    if let Some(forest) = outcome.forest {
-        let sizes = (shape.names.len(), shape.n_arms - 1);
-        let instrumental = learner == LearnerKind::InstrumentalForest;
-        let model = forests::read(forest, &format!("outcome{index}"), sizes, instrumental, reader)?;
-        return Ok(match instrumental {
-            true => EffectModel::InstrumentalForest(model),
-            false => EffectModel::CausalForest(model),
-        });
-    }
-    let mut models = outcome
-        .models
-        .into_iter()
-        .enumerate()
-        .map(|(part, base)| read_base(base, &prefix(index, part), shape, reader))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(match learner {
-        LearnerKind::S => EffectModel::S(SModel { model: models.remove(0) }),
-        LearnerKind::X => EffectModel::X(XModel { contrasts: x_contrasts(models) }),
-        LearnerKind::R
-        | LearnerKind::Dr
-        | LearnerKind::NonparamDml
-        | LearnerKind::TransformedOutcome
-        | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel { kind: learner, models }),
-        // Kinds with arrays of their own have been answered above.
-        _ => EffectModel::T(TModel { models }),
-    })
-}
-
-/// Three models per contrast, in the order of [`EffectModel::models`].
-fn x_contrasts(models: Vec<BaseModel>) -> Vec<XContrast> {
-    let mut models = models.into_iter();
-    let mut contrasts = Vec::new();
-    while let (Some(of_control), Some(of_arm), Some(share)) = (models.next(), models.next(), models.next()) {
-        contrasts.push(XContrast { of_control, of_arm, share });
-    }
-    contrasts
-}
-
-fn read_base(
-    header: BaseHeader,
-    prefix: &str,
-    shape: &Shape<'_>,
-    reader: &mut Reader<'_>,
-) -> Result<BaseModel, CausalError> {
-    match header {
-        BaseHeader::Constant { value } if value.is_finite() => Ok(BaseModel::Constant(value)),
-        BaseHeader::Constant { .. } => Err(CausalError::corrupt(prefix, "its constant is not a number")),
-        BaseHeader::Linear { link, design } => {
-            let known = |name: &str| shape.names.contains(&name) || (shape.with_arm && name == crate::linear::ARM);
-            if let Some(column) = design.iter().find(|column| !known(column.name())) {
-                return Err(CausalError::corrupt(prefix, format!("'{}' is no feature", column.name())));
-            }
-            let design = Design::from_columns(design).map_err(|problem| CausalError::corrupt(prefix, problem))?;
-            let coefficients = reader.f64(prefix, "coefficients")?;
-            if coefficients.len() != design.width() || coefficients.iter().any(|b| !b.is_finite()) {
-                let problem = format!("{} coefficients for {} columns", coefficients.len(), design.width());
-                return Err(CausalError::corrupt(prefix, problem));
-            }
-            Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
-        }
-        BaseHeader::Forest { n_features, mean, shape: trees } => {
-            if n_features != shape.n_features() || !mean.is_finite() {
-                let problem = format!("a forest of mean {mean} on {n_features} features of {}", shape.n_features());
-                return Err(CausalError::corrupt(prefix, problem));
-            }
-            let forest = forests::read_mean(&trees, n_features, prefix, reader)?;
-            Ok(BaseModel::Forest(MeanForest { forest, mean }))
-        }
-        BaseHeader::Boosted { objective, n_features, layout } => {
-            if n_features != shape.n_features() {
-                let problem = format!("trees on {n_features} features where there are {}", shape.n_features());
-                return Err(CausalError::corrupt(prefix, problem));
-            }
-            let arrays = read_trees(objective, n_features, layout, prefix, reader)?;
-            let model =
-                BoostModel::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
-            Ok(BaseModel::Boosted(model))
-        }
-    }
-}
-
-fn read_trees(
-    objective: ObjectiveKind,
-    n_features: usize,
-    layout: u32,
-    prefix: &str,
-    reader: &mut Reader<'_>,
-) -> Result<BoostArrays, CausalError> {
-    let start = reader.f64(prefix, "start")?;
-    let [start] = start.as_slice() else {
-        return Err(CausalError::corrupt(prefix, format!("{} starts", start.len())));
-    };
-    Ok(BoostArrays {
-        objective,
-        n_features,
-        start: *start,
-        values: reader.f64(prefix, "values")?,
-        trees: forests::read_shapes(layout, prefix, reader)?,
-    })
 }
 
 #[cfg(test)]

@@ -47,6 +47,10 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: linear_dr, covariance: hc3}",
         UPLIFT_FOREST,
         UPLIFT_TREE,
+        "{kind: s, n_trees: 5, recalibrate: linear}",
+        "{kind: r, n_trees: 5, recalibrate: isotonic}",
+        "{kind: auto, n_trees: 5, trials: 6}",
+        "{kind: forest_dr, n_trees: 8}",
     ]
     .map(trained)
     .into_iter()
@@ -71,9 +75,10 @@ fn a_decoded_model_answers_with_the_same_bits() {
             if predictions.mean.is_empty() {
                 let with_intervals = matches!(
                     model.learner(),
-                    LearnerKind::CausalForest | LearnerKind::LinearDml | LearnerKind::LinearDr
+                    LearnerKind::CausalForest | LearnerKind::ForestDr | LearnerKind::LinearDml | LearnerKind::LinearDr
                 );
                 let n_intervals = if with_intervals { 2 } else { 0 };
+                assert!(predictions.cate.iter().flatten().all(|effect| effect.is_finite()));
                 assert_eq!((predictions.lower.len(), predictions.upper.len()), (n_intervals, n_intervals));
                 continue;
             }
@@ -215,6 +220,43 @@ fn uplift_trees_that_do_not_fit_their_model_are_refused() {
             assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
         }
         any_byte_may_lie(&description, &bytes, &table);
+    }
+}
+
+#[test]
+fn blends_that_do_not_fit_their_members_are_refused() {
+    let (model, _) = trained("{kind: s, n_trees: 5, recalibrate: linear}");
+    let (description, bytes) = encode(&model).unwrap();
+    let change = |pointer: &str, value: Value| {
+        let mut changed = description.clone();
+        *changed.pointer_mut(pointer).unwrap() = value;
+        decode(&changed, &bytes).unwrap_err()
+    };
+    let contrast = "/outcomes/0/blend/contrasts/0";
+    for (pointer, value) in [
+        (format!("{contrast}/weights"), serde_json::json!([])),
+        (format!("{contrast}/weights"), serde_json::json!([-1.0])),
+        (format!("{contrast}/intercept"), Value::Null),
+        ("/outcomes/0/blend/contrasts".into(), serde_json::json!([])),
+        ("/outcomes/0/blend/members".into(), serde_json::json!([])),
+        ("/outcomes/0/blend/members/0/learner".into(), "t".into()),
+        ("/outcomes/0/blend/members/0/learner".into(), "auto".into()),
+        ("/outcomes/0/blend".into(), Value::Null),
+        ("/learner".into(), "t".into()),
+    ] {
+        assert!(matches!(change(&pointer, value), CausalError::Corrupt { .. }), "{pointer}");
+    }
+    let mut with_curve = description.clone();
+    let curve = |at: &[f64], value: &[f64]| serde_json::json!({"at": at, "value": value});
+    for (curve, valid) in [
+        (curve(&[0.0, 1.0], &[0.5, 0.6]), true),
+        (curve(&[1.0, 0.0], &[0.5, 0.6]), false),
+        (curve(&[0.0, 1.0], &[0.6, 0.5]), false),
+        (curve(&[0.0, 1.0], &[0.6]), false),
+        (curve(&[], &[]), false),
+    ] {
+        with_curve["outcomes"][0]["blend"]["contrasts"][0]["curve"] = curve.clone();
+        assert_eq!(decode(&with_curve, &bytes).is_ok(), valid, "{curve}");
     }
 }
 

@@ -42,11 +42,15 @@ pub enum LearnerKind {
     UpliftTree,
     /// Honest forest of the effect by way of an instrument.
     InstrumentalForest,
+    /// Honest forests on doubly robust scores.
+    ForestDr,
+    /// A blend of those that do well on held-out rows.
+    Auto,
 }
 
 impl LearnerKind {
     /// Every kind.
-    pub const ALL: [LearnerKind; 14] = [
+    pub const ALL: [LearnerKind; 16] = [
         LearnerKind::S,
         LearnerKind::T,
         LearnerKind::X,
@@ -61,6 +65,8 @@ impl LearnerKind {
         LearnerKind::InstrumentalForest,
         LearnerKind::UpliftForest,
         LearnerKind::UpliftTree,
+        LearnerKind::ForestDr,
+        LearnerKind::Auto,
     ];
 
     /// The learners of doses, as the config writes them.
@@ -92,6 +98,8 @@ impl LearnerKind {
             LearnerKind::UpliftForest => "uplift_forest",
             LearnerKind::UpliftTree => "uplift_tree",
             LearnerKind::InstrumentalForest => "instrumental_forest",
+            LearnerKind::ForestDr => "forest_dr",
+            LearnerKind::Auto => "auto",
         }
     }
 
@@ -112,16 +120,28 @@ impl LearnerKind {
     }
 }
 
+/// How effects get their level from held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Recalibration {
+    /// Intercept and a slope that is not negative.
+    Linear,
+    /// A rising curve.
+    Isotonic,
+}
+
 with_base_settings! {
     /// Which effect learner, and its settings.
     pub struct LearnerConfig {
         /// s (one model, the arm among its features), t (one model per arm), causal_forest
         /// (honest trees on centred outcomes; `n_trees`, 500, and `max_depth` are its keys too), x,
         /// r, dr, nonparam_dml, transformed_outcome, class_transformation (regressions whose
-        /// answer is the effect), linear_dml, linear_dr (effects linear in the features, with a table
-        /// of coefficients and row intervals), uplift_forest (trees split by an uplift criterion; `n_trees`, 100,
+        /// answer is the effect), forest_dr (honest forests on doubly robust scores), linear_dml,
+        /// linear_dr (effects linear in the features, with a table of coefficients and row
+        /// intervals), uplift_forest (trees split by an uplift criterion; `n_trees`, 100,
         /// `max_depth`, 5, and `min_leaf_rows`, 100, are its keys too), uplift_tree (one such tree to
-        /// be read; depth 3), or instrumental_forest (needs `roles.instrument`). docs/methods has a
+        /// be read; depth 3), instrumental_forest (needs `roles.instrument`), or auto (a blend of
+        /// those that do well on held-out rows, or one effect for everybody). docs/methods has a
         /// page of each.
         pub kind: LearnerKind = LearnerKind::T,
         /// What the models are made of; for all kinds but forests and linear final stages.
@@ -129,6 +149,15 @@ with_base_settings! {
         /// Linear final stages: how coefficients' errors are estimated; default hc1, cr1 with clusters.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub covariance: Option<CovarianceKind> = None,
+        /// Sets the level of effects by what held-out rows say: linear (intercept and slope) or
+        /// isotonic (a rising curve). Recalibrated effects have neither means nor row intervals.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub recalibrate: Option<Recalibration> = None,
+        /// Auto: learners to try, 1 to 7, of s, t, r, x, dr, r on ridge regression and
+        /// causal_forest; default 6.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 1, max = 7))]
+        pub trials: Option<u32> = None,
         /// Forest: rows of every arm that a leaf's splitting half must hold; left out: chosen
         /// by the out-of-bag R-loss of small forests. Uplift forest and tree: rows of every arm per
         /// leaf; left out: 10, or as many as hold ten events and ten non-events of a 0/1 outcome.
@@ -183,6 +212,16 @@ with_base_settings! {
 }
 
 impl LearnerConfig {
+    /// Whether learning reads the run's nuisances.
+    pub(crate) fn needs_nuisances(&self) -> bool {
+        self.kind.needs_nuisances() || self.needs_folds()
+    }
+
+    /// Whether learners are judged on held-out folds.
+    pub(crate) fn needs_folds(&self) -> bool {
+        self.kind == LearnerKind::Auto || self.recalibrate.is_some()
+    }
+
     /// The forest that is asked for; where no `min_arm_rows` is, it is 5 here and chosen later.
     pub(super) fn forest(&self) -> ForestConfig {
         resolve(self)

@@ -7,8 +7,8 @@ use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    CausalForest, ClassTransformation, Dr, InstrumentalForest, LinearDml, LinearDr, NonparamDml, R, S, T,
-    TransformedOutcome, UpliftForest, UpliftTree, X,
+    Auto, CausalForest, ClassTransformation, Dr, ForestDr, InstrumentalForest, LinearDml, LinearDr, NonparamDml, R, S,
+    T, TransformedOutcome, UpliftForest, UpliftTree, X,
 };
 
 /// Kinds made of base learners.
@@ -18,10 +18,32 @@ const OF_BASE: &[LearnerKind] = &[S, T, X, R, Dr, NonparamDml, TransformedOutcom
 const OF_EFFECTS: &[LearnerKind] = &[X, R, Dr, NonparamDml, TransformedOutcome];
 
 /// Kinds that grow honest trees on moments.
-const OF_FOREST: &[LearnerKind] = &[CausalForest, InstrumentalForest];
+const OF_FOREST: &[LearnerKind] = &[CausalForest, InstrumentalForest, ForestDr];
+
+/// Kinds that draw rows for trees.
+const OF_SAMPLES: &[LearnerKind] = &[CausalForest, InstrumentalForest, ForestDr, UpliftForest];
+
+/// Kinds whose trees may be honest, and whose nodes may look at some features only.
+const OF_HONEST: &[LearnerKind] = &[CausalForest, InstrumentalForest, ForestDr, UpliftForest, UpliftTree];
+
+/// Kinds whose leaves count rows of every arm.
+const OF_ARMS: &[LearnerKind] = &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree];
+
+/// Kinds whose leaves count rows, whatever the arm.
+const OF_LEAVES: &[LearnerKind] =
+    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, ForestDr, UpliftForest, UpliftTree];
 
 /// Forests that may shrink toward their average.
 const OF_SHRINKING: &[LearnerKind] = &[CausalForest];
+
+/// Kinds whose level can be set by held-out rows; auto does so anyway.
+#[rustfmt::skip]
+const OF_LEVELS: &[LearnerKind] = &[
+    S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, ForestDr, LinearDml, LinearDr,
+];
+
+/// Kinds that try others.
+const OF_AUTO: &[LearnerKind] = &[Auto];
 
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
@@ -30,39 +52,18 @@ const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
 const OF_UPLIFT: &[LearnerKind] = &[UpliftForest, UpliftTree];
 
 /// Kinds made of trees, of one sort or another.
+#[rustfmt::skip]
 const OF_TREES: &[LearnerKind] = &[
-    S,
-    T,
-    X,
-    R,
-    Dr,
-    NonparamDml,
-    TransformedOutcome,
-    ClassTransformation,
-    CausalForest,
-    InstrumentalForest,
-    UpliftForest,
-    UpliftTree,
+    S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, InstrumentalForest, ForestDr,
+    UpliftForest, UpliftTree, Auto,
 ];
 
 /// Kinds that grow several trees: all but the single one.
+#[rustfmt::skip]
 const OF_MANY_TREES: &[LearnerKind] = &[
-    S,
-    T,
-    X,
-    R,
-    Dr,
-    NonparamDml,
-    TransformedOutcome,
-    ClassTransformation,
-    CausalForest,
-    InstrumentalForest,
-    UpliftForest,
+    S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, CausalForest, InstrumentalForest, ForestDr,
+    UpliftForest, Auto,
 ];
-
-/// Kinds whose leaves are bounded by their rows alone, whatever the arm.
-const OF_LEAF_ROWS: &[LearnerKind] =
-    &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, UpliftForest, UpliftTree];
 
 /// A key, whether it was written, and the kinds that read it.
 type Key = (&'static str, fn(&LearnerConfig) -> bool, &'static [LearnerKind]);
@@ -75,28 +76,26 @@ const KEYS: &[Key] = &[
     ("base", |c| c.base != BaseKind::default(), OF_BASE),
     ("learning_rate", |c| c.learning_rate.is_some(), OF_BASE),
     ("n_leaves", |c| c.n_leaves.is_some(), OF_BASE),
-    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_LEAF_ROWS),
+    ("min_leaf_rows", |c| c.min_leaf_rows.is_some(), OF_LEAVES),
     ("l2", |c| c.l2.is_some(), OF_BASE),
     ("row_fraction", |c| c.row_fraction.is_some(), OF_BASE),
     ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
     ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
     ("penalty", |c| c.penalty.is_some(), OF_BASE),
-    ("min_arm_rows", |c| c.min_arm_rows.is_some(), &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree]),
-    ("sample_fraction", |c| c.sample_fraction.is_some(), &[CausalForest, InstrumentalForest, UpliftForest]),
-    ("honest", |c| c.honest.is_some(), &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree]),
-    (
-        "features_per_node",
-        |c| c.features_per_node.is_some(),
-        &[CausalForest, InstrumentalForest, UpliftForest, UpliftTree],
-    ),
+    ("recalibrate", |c| c.recalibrate.is_some(), OF_LEVELS),
+    ("trials", |c| c.trials.is_some(), OF_AUTO),
+    ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_ARMS),
+    ("sample_fraction", |c| c.sample_fraction.is_some(), OF_SAMPLES),
+    ("honest", |c| c.honest.is_some(), OF_HONEST),
+    ("features_per_node", |c| c.features_per_node.is_some(), OF_HONEST),
     ("alpha", |c| c.alpha.is_some(), OF_FOREST),
     ("imbalance_penalty", |c| c.imbalance_penalty.is_some(), OF_FOREST),
     ("trees_per_bag", |c| c.trees_per_bag.is_some(), OF_FOREST),
+    ("shrink", |c| c.shrink.is_some(), OF_SHRINKING),
     ("criterion", |c| c.criterion.is_some(), OF_UPLIFT),
     ("normalise", |c| c.normalise.is_some(), OF_UPLIFT),
     ("shrinkage", |c| c.shrinkage.is_some(), OF_UPLIFT),
     ("min_gain", |c| c.min_gain.is_some(), OF_UPLIFT),
-    ("shrink", |c| c.shrink.is_some(), OF_SHRINKING),
 ];
 
 impl LearnerConfig {
@@ -108,6 +107,9 @@ impl LearnerConfig {
         check_keys(self)?;
         if OF_FOREST.contains(&self.kind) {
             check_forest(self)?;
+        }
+        if let Some(trials) = self.trials.filter(|trials| !(1..=7).contains(trials)) {
+            return Err(CausalError::setting("learner.trials", trials, "it must be between 1 and 7"));
         }
         if self.base == BaseKind::Logistic && OF_EFFECTS.contains(&self.kind) {
             let allowed = format!(

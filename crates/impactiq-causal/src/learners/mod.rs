@@ -4,11 +4,15 @@
 //! `mean_t − mean_c = cate` holds to the last bit, as it does for uplift trees and forests. The causal forest knows effects alone, with
 //! row-level intervals; so do the regressions of pseudo-outcomes, without intervals. What must not live here: hold-outs, averages over a data set.
 
+mod blend;
 mod causal_forest;
+mod choose;
 mod config;
 mod covariance;
 mod direct;
 mod final_stage;
+mod forest_dr;
+mod held_out;
 mod keys;
 mod pseudo;
 mod s;
@@ -19,11 +23,14 @@ mod x;
 
 use impactiq_data::{Arms, DataError, Seed, Watch};
 
+pub use blend::{Blend, Curve};
 pub use causal_forest::{Candidate, ForestModel, ForestReport, MAX_JOINT};
-pub use config::{LearnerConfig, LearnerKind};
+pub use choose::{CandidateScore, ChoiceReport, ContrastChoice};
+pub use config::{LearnerConfig, LearnerKind, Recalibration};
 pub use covariance::CovarianceKind;
 pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
+pub use forest_dr::ScoreForests;
 pub use s::SModel;
 pub use t::TModel;
 pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask};
@@ -45,6 +52,8 @@ pub enum EffectModel {
     CausalForest(ForestModel),
     /// Forest of the effect by way of an instrument.
     InstrumentalForest(ForestModel),
+    /// Forests of doubly robust scores.
+    ForestDr(ScoreForests),
     /// X-learner.
     X(XModel),
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
@@ -56,9 +65,22 @@ pub enum EffectModel {
     UpliftForest(UpliftForestModel),
     /// Uplift tree.
     UpliftTree(UpliftTreeModel),
+    /// Learners whose answers become one: auto, and what is recalibrated.
+    Blended(BlendedModel),
 }
 
-/// A learned effect, and what a forest's report says of it.
+/// Some learners and how their answers become one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlendedModel {
+    /// `auto`, or the learner that is recalibrated.
+    pub kind: LearnerKind,
+    /// Learners with a say; none where one effect for everybody was best.
+    pub members: Vec<EffectModel>,
+    /// By contrast.
+    pub blends: Vec<Blend>,
+}
+
+/// A learned effect, and what the train report says of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
     /// The effect.
@@ -67,6 +89,8 @@ pub struct Fitted {
     pub forests: Vec<ForestReport>,
     /// One entry per contrast of a linear final stage; empty for other learners.
     pub linear: Vec<LinearReport>,
+    /// What was chosen on held-out rows, if anything was.
+    pub choice: Option<ChoiceReport>,
 }
 
 /// Learns the effect of each arm on one outcome from the rows of a task.
@@ -85,6 +109,9 @@ pub fn fit_effect(
     if config.base == BaseKind::Logistic && loss_of(task.kind) != Loss::Logistic {
         return Err(CausalError::NotBinary { key: "learner.base", column: task.outcome.to_owned() });
     }
+    if config.needs_folds() {
+        return fit_blended(config, inputs, task, seed, watch);
+    }
     let effect = match config.kind {
         LearnerKind::S => EffectModel::S(SModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::T => EffectModel::T(TModel::fit(config, inputs, task, seed, watch)?),
@@ -94,11 +121,12 @@ pub fn fit_effect(
         LearnerKind::UpliftTree => EffectModel::UpliftTree(UpliftTreeModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
-            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() });
+            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new(), choice: None });
         }
         LearnerKind::LinearDml | LearnerKind::LinearDr => {
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
-            return Ok(Fitted { effect: EffectModel::Linear(config.kind, model), forests: Vec::new(), linear });
+            let effect = EffectModel::Linear(config.kind, model);
+            return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None });
         }
         LearnerKind::InstrumentalForest => {
             // Only a caller inside this crate could come here: the door goes by the kind.
@@ -110,8 +138,55 @@ pub fn fit_effect(
         | LearnerKind::NonparamDml
         | LearnerKind::TransformedOutcome
         | LearnerKind::ClassTransformation => EffectModel::Direct(DirectModel::fit(config, inputs, task, seed, watch)?),
+        LearnerKind::ForestDr => EffectModel::ForestDr(ScoreForests::fit(config, inputs, task, seed, watch)?),
+        // It needs folds and was answered above.
+        LearnerKind::Auto => return Err(CausalError::Mismatch { problem: "auto without folds".into() }),
     };
-    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new() })
+    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None })
+}
+
+/// Seeds of held-out fits start here, away from those of the fits on all rows.
+const HELD_OUT_SEEDS: u64 = 1 << 40;
+
+/// Judges learners on held-out rows, then fits those with a say on all rows.
+fn fit_blended(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &LearnerTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
+        let part = LearnerTask { rows: training, ..*task };
+        let effect = fit_effect(learner, inputs, &part, seed.child(HELD_OUT_SEEDS + fold), watch)?.effect;
+        let linear = matches!(effect, EffectModel::Linear(..));
+        let part = held_out::Part::new(inputs, asked, (linear, &effect.models()))?;
+        Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
+    };
+    let plan = choose::plan(config, task, &ask, watch)?;
+    let (mut members, mut forests, mut linear) = (Vec::new(), Vec::new(), Vec::new());
+    for member in &plan.members {
+        let fitted = fit_effect(member, inputs, task, seed, watch)?;
+        members.push(fitted.effect);
+        forests.extend(fitted.forests);
+        linear.extend(fitted.linear);
+    }
+    let effect = EffectModel::Blended(BlendedModel { kind: config.kind, members, blends: plan.blends });
+    Ok(Fitted { effect, forests, linear, choice: Some(plan.report) })
+}
+
+impl BlendedModel {
+    fn effects(&self, inputs: &Inputs<'_>, arms: &Arms) -> Result<Effects, DataError> {
+        let members = self
+            .members
+            .iter()
+            .map(|member| Ok(member.effects(inputs, arms, false)?.cate))
+            .collect::<Result<Vec<_>, DataError>>()?;
+        let answer = |(k, blend): (usize, &Blend)| {
+            (0..inputs.n_rows()).map(|row| blend.answer(|j| members[j][k][row])).collect()
+        };
+        Ok(Effects { cate: self.blends.iter().enumerate().map(answer).collect(), ..Effects::default() })
+    }
 }
 
 /// Learns the effect of a treatment on one outcome by way of an instrument.
@@ -126,7 +201,7 @@ pub fn fit_instrument_effect(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let (model, forests) = ForestModel::fit_instrument(config, inputs, task, seed, watch)?;
-    Ok(Fitted { effect: EffectModel::InstrumentalForest(model), forests, linear: Vec::new() })
+    Ok(Fitted { effect: EffectModel::InstrumentalForest(model), forests, linear: Vec::new(), choice: None })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.
@@ -144,11 +219,12 @@ pub fn fit_dose_effect(
     match config.kind {
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new() })
+            Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new(), choice: None })
         }
         LearnerKind::NonparamDml => {
             let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted { effect: EffectModel::Direct(model), forests: Vec::new(), linear: Vec::new() })
+            let effect = EffectModel::Direct(model);
+            Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None })
         }
         kind => Err(CausalError::NotForDoses {
             kind: kind.name().to_owned(),
@@ -171,6 +247,8 @@ impl EffectModel {
             EffectModel::Linear(kind, _) => *kind,
             EffectModel::UpliftForest(_) => LearnerKind::UpliftForest,
             EffectModel::UpliftTree(_) => LearnerKind::UpliftTree,
+            EffectModel::ForestDr(_) => LearnerKind::ForestDr,
+            EffectModel::Blended(model) => model.kind,
         }
     }
 
@@ -183,10 +261,11 @@ impl EffectModel {
         let mean = match self {
             EffectModel::S(model) => model.means(inputs, arms)?,
             EffectModel::T(model) => model.means(inputs)?,
-            EffectModel::CausalForest(model) | EffectModel::InstrumentalForest(model) => {
-                return Ok(model.effects(inputs, intervals));
-            }
+            EffectModel::CausalForest(model)
+            | EffectModel::InstrumentalForest(model)
+            | EffectModel::ForestDr(ScoreForests(model)) => return Ok(model.effects(inputs, intervals)),
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
+            EffectModel::Blended(model) => return model.effects(inputs, arms),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Linear(_, model) => return model.effects(inputs, intervals),
             EffectModel::UpliftForest(model) => model.means(inputs),
@@ -199,7 +278,7 @@ impl EffectModel {
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,
     /// one per contrast of a regression of pseudo-outcomes, three of an X-learner (as control
     /// rows know the effect, as the arm's do, the share of the former), none of forests, trees
-    /// and linear final stages.
+    /// and linear final stages, its members' of a blend.
     pub fn models(&self) -> Vec<&crate::base::BaseModel> {
         match self {
             EffectModel::S(model) => vec![&model.model],
@@ -210,9 +289,11 @@ impl EffectModel {
             EffectModel::Direct(model) => model.models.iter().collect(),
             EffectModel::CausalForest(_)
             | EffectModel::InstrumentalForest(_)
+            | EffectModel::ForestDr(_)
             | EffectModel::Linear(..)
             | EffectModel::UpliftForest(_)
             | EffectModel::UpliftTree(_) => Vec::new(),
+            EffectModel::Blended(model) => model.members.iter().flat_map(EffectModel::models).collect(),
         }
     }
 }

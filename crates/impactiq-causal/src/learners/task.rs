@@ -97,6 +97,8 @@ pub struct LearnerNuisances {
     /// Per contrast: the outcome's mean given features among the arm and the control, whatever
     /// the arm; empty for learners that compose it of `means`.
     pub pooled: Vec<OutOfFold>,
+    /// The fold of every row, for learners that are chosen or recalibrated; else empty.
+    pub folds: Vec<u8>,
 }
 
 /// What an effect model says about rows; one vector of n per contrast or arm.

@@ -174,7 +174,7 @@ mod tests {
         let inputs = Inputs { binned: &binned, raw: &table, names: &names, arm: None };
         let ids: Vec<u64> = (0..n as u64).collect();
         let folds = Folds::assign(Split { row_ids: &ids, ..Split::default() }, 5, Seed::new(4)).unwrap();
-        let boosted = BaseLearner::Boosted { config: impactiq_trees::BoostConfig::default(), refit: false };
+        let boosted = BaseLearner::Boosted { config: impactiq_trees::BoostConfig::default(), refit: false, n_stops: 1 };
         for learner in [BaseLearner::LeastSquares, boosted] {
             let fit = |target: &[f64]| {
                 let task = NuisanceTask {

@@ -51,6 +51,7 @@ pub(super) fn train(
         overlap: Vec::new(),
         forests,
         linear: Vec::new(),
+        choices: Vec::new(),
         warnings,
     };
     Ok(Trained { model, report })

@@ -62,6 +62,7 @@ pub(super) fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -
         overlap: Vec::new(),
         forests,
         linear: Vec::new(),
+        choices: Vec::new(),
         warnings,
     };
     Ok(Trained { model, report })

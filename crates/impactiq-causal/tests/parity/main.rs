@@ -7,6 +7,7 @@ mod by_instrument;
 mod double_machine_learning;
 mod instruments;
 mod linear_stages;
+mod meta_learners;
 mod parametric;
 mod published;
 mod rows;

@@ -73,9 +73,9 @@ impl<'a, const K: usize> EffectTask<'a, K> {
 
 impl<const K: usize, const L: usize> ForestCriterion for Effect<K, L> {
     fn push_means(sums: &EffectStats<K, L>, out: &mut Vec<f32>) {
-        let n = f64::from(sums.n_rows());
+        let weight = sums.weight();
         let first = out.len();
-        let mut push = |sum: f64| out.push((sum / n) as f32);
+        let mut push = |sum: f64| out.push((sum / weight) as f32);
         push(sums.weight());
         push(sums.outcome());
         (0..K).for_each(|k| push(sums.contrast(k)));

@@ -23,7 +23,7 @@ use crate::tree::Tree;
 
 /// A criterion whose sums fill the leaves of a forest.
 pub(super) trait ForestCriterion: Criterion {
-    /// Adds the mean moments of a leaf's rows (one at least) to `out`, in the order of
+    /// Adds the weighted mean moments of a leaf's rows (one at least) to `out`, in the order of
     /// [`ForestKind::n_moments`].
     fn push_means(sums: &Self::Stats, out: &mut Vec<f32>);
 }

@@ -81,8 +81,8 @@ impl<'a> InstrumentTask<'a> {
 
 impl ForestCriterion for Instrument {
     fn push_means(sums: &InstrumentStats, out: &mut Vec<f32>) {
-        let n = f64::from(sums.n_rows());
-        out.extend(sums.moments().map(|sum| (sum / n) as f32));
+        let weight = sums.weight();
+        out.extend(sums.moments().map(|sum| (sum / weight) as f32));
     }
 }
 

@@ -80,8 +80,8 @@ impl<'a> MeanTask<'a> {
 
 impl ForestCriterion for Mean {
     fn push_means(sums: &NewtonStats, out: &mut Vec<f32>) {
-        let n = f64::from(sums.n_rows());
-        out.extend(Mean::moments(sums).map(|sum| (sum / n) as f32));
+        let weight = sums.weight();
+        out.extend(Mean::moments(sums).map(|sum| (sum / weight) as f32));
     }
 }
 

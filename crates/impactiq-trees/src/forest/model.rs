@@ -13,8 +13,9 @@ use crate::tree::walk::Walkers;
 
 /// An honest forest of effects or of means.
 ///
-/// A leaf holds f32 means of its rows' moments, so that trees are averaged as moments and
-/// the answer is one regression on the averages (Athey, Tibshirani and Wager 2019). No row is
+/// A leaf holds f32 weighted means of its rows' moments, so that every tree has one vote (a row of
+/// weight 2 is two rows), trees are averaged as moments and the answer is one regression on the
+/// averages (Athey, Tibshirani and Wager 2019). No row is
 /// in the model: which rows a bag has seen is computed from its seed.
 #[derive(Clone, Debug)]
 pub struct Forest {

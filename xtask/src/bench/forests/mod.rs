@@ -26,8 +26,7 @@ pub const KNOWN: Known = Known {
 
 /// Runs the parts that were asked for.
 pub fn run(options: &Options) -> Result<()> {
-    let code = ["crates/impactiq-data", "crates/impactiq-trees"];
-    let mut bench = Contest::open("forests", "impactiq-trees", &code, options.flag("again"))?;
+    let mut bench = Contest::open("forests", "impactiq-trees", options.flag("again"))?;
     let part = options.word("part");
     let asked = |name: &str| part == "all" || part == name;
     if asked("growing") {
