@@ -36,7 +36,9 @@ fn a_trial_gives_averages_a_model_and_the_agreed_json() {
     let (table, truth) = generated(SynthKind::Criteo, 60_000, 1);
     let (config, data) = dataset(CRITEO, table);
     let Trained { model, report } = train(&config, &data, &Silent).unwrap();
-    assert_eq!((report.n_rows, report.n_holdout, report.contrasts.len()), (60_000, 18_000, 2));
+    assert_eq!((report.n_rows, report.contrasts.len()), (60_000, 2));
+    // Every stratum is rounded for itself: two arms by two rare outcomes.
+    assert!(report.n_holdout.abs_diff(18_000) <= 3, "{}", report.n_holdout);
     let visit = &report.contrasts[0];
     let tau = mean(truth.column("tau").unwrap().numbers().unwrap());
     let value = visit.ate.value().unwrap();

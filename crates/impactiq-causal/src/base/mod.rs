@@ -111,7 +111,7 @@ pub enum BaseModel {
     /// Boosted trees.
     Boosted(BoostModel),
     /// Bagged trees.
-    Forest(MeanForest),
+    Forest(Box<MeanForest>),
     /// A linear or logistic model.
     Linear(LinearModel),
 }
@@ -221,12 +221,14 @@ impl BaseLearner {
                 let n_stops = if *refit { (*n_stops).max(1) } else { 0 };
                 BaseModel::Boosted(fit_boosted((config, n_stops), inputs, task, seed, watch)?)
             }
+            BaseLearner::Forest { config } => {
+                BaseModel::Forest(Box::new(MeanForest::fit(config, inputs, task, seed, watch)?))
+            }
             BaseLearner::LeastSquares => fit_linear(inputs, task, Linear::Squares(0.0), seed)?,
             BaseLearner::Ridge { penalty } => fit_linear(inputs, task, Linear::Squares(*penalty), seed)?,
             BaseLearner::Logistic { penalty } => fit_linear(inputs, task, Linear::Logistic(*penalty), seed)?,
             BaseLearner::Shrunken(shrinkage) => fit_linear(inputs, task, Linear::Shrunken(*shrinkage), seed)?,
             BaseLearner::LogisticChosen => fit_linear(inputs, task, Linear::LogisticChosen, seed)?,
-            BaseLearner::Forest { config } => BaseModel::Forest(MeanForest::fit(config, inputs, task, seed, watch)?),
         };
         if watch.should_stop() { Err(CausalError::Stopped) } else { Ok(model) }
     }

@@ -175,7 +175,7 @@ fn read_base(
                 return Err(CausalError::corrupt(prefix, problem));
             }
             let forest = forests::read_mean(&trees, n_features, prefix, reader)?;
-            Ok(BaseModel::Forest(MeanForest { forest, mean }))
+            Ok(BaseModel::Forest(Box::new(MeanForest { forest, mean })))
         }
         BaseHeader::Boosted { objective, n_features, layout } => {
             if n_features != shape.n_features() {

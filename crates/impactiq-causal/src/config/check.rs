@@ -133,6 +133,9 @@ impl Config {
         if self.evaluate.scores == ScoreKind::Ipw {
             return useless("evaluate.scores: ipw");
         }
+        if self.learner.recalibrate.is_some() {
+            return useless("learner.recalibrate");
+        }
         if !kind.takes_doses() {
             return Err(CausalError::NotForDoses {
                 kind: kind.name().to_owned(),
