@@ -77,8 +77,9 @@ impl Size {
         contest.ours("learner_bench", job(learner, &settings, self.repeats())).map_err(|e| eprintln!("{e:#}")).ok()
     }
 
-    fn theirs(&self, contest: &mut Contest, peer: &Peer, learner: &str, repeats: u64) -> Result<Value> {
-        contest.theirs(peer, job(learner, &self.settings(), repeats))
+    /// Once: a peer's imports alone take longer than most of its fits.
+    fn theirs(&self, contest: &mut Contest, peer: &Peer, learner: &str) -> Result<Value> {
+        contest.theirs(peer, job(learner, &self.settings(), 1))
     }
 }
 
@@ -100,7 +101,7 @@ fn of_size(contest: &mut Contest, size: &Size) -> Result<()> {
             }
         }
         if let Some(name) = learner.econml {
-            let theirs = size.theirs(contest, &ECONML, name, size.repeats())?;
+            let theirs = size.theirs(contest, &ECONML, name)?;
             rows.push(line(label, "EconML", &theirs));
             goals.extend(learned.as_ref().map(|ours| share(label, "EconML's", ours, &theirs, learner.most)));
         }
@@ -135,13 +136,13 @@ fn of_causalml(
         rows.push(line(label, "ImpactIQ, probability declared", ours));
     }
     let given = if needs_probability { format!("{name}_given") } else { name.to_owned() };
-    let theirs = size.theirs(contest, &CAUSALML, &given, size.repeats())?;
+    let theirs = size.theirs(contest, &CAUSALML, &given)?;
     let who = if needs_probability { "CausalML, probability given" } else { "CausalML" };
     rows.push(line(label, who, &theirs));
     goals.extend(ours.as_ref().map(|ours| share(label, "CausalML's", ours, &theirs, learner.most)));
     let (learner, largest) = DEFAULT_PROPENSITY;
     if name == learner && size.rows <= largest {
-        let theirs = size.theirs(contest, &CAUSALML, name, 1)?;
+        let theirs = size.theirs(contest, &CAUSALML, name)?;
         rows.push(line(label, "CausalML at its defaults", &theirs));
     }
     Ok(())
