@@ -5,8 +5,8 @@ python meta_pehe.py econml|causalml DATA_FOLDER OUT.txt [--acic 6] [--ihdp 30]
 Adds one line `set replication learner sqrt_pehe` per fit to OUT.txt and skips the lines that stand
 there. Neither package has a default model for its meta-learners: every model is LightGBM with its own
 defaults, everything else is the package's default (EconML cross-fits DRLearner and NonParamDML, CausalML
-learns its elastic-net propensity). Effects are those of the rows that were learned from, as for the product
-(`cargo run --release -p impactiq-causal --example pehe`). Categories become indicators; seeds are the
+learns its elastic-net propensity). Effects are those of the rows that were learned from, as for the
+product. Categories become indicators; seeds are the
 replications' numbers. Written for econml 0.17, causalml 0.18, lightgbm 4.
 """
 
