@@ -1,6 +1,7 @@
 //! Measures the error of a learner's row-level effects against a generator's truth.
 //!
-//! `cargo run --release -p impactiq-causal --example cate_error -- KIND N SEED [key=value …]`
+//! `cargo run --release -p impactiq-causal --example cate_error -- KIND N SEED [key=value …]`, with
+//! one seed or several (`0-9`, which adds a line of means),
 //! trains on N rows (nothing held out, light nuisances) and prints the root mean squared error
 //! on 100,000 fresh rows beside that of the true mean for everybody, what share of the outcome's loss the
 //! nuisances explain out of fold, and the seconds. The
@@ -31,10 +32,7 @@ impl Watch for Stages {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
+        Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("{problem}");
             ExitCode::FAILURE
@@ -42,11 +40,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Result<String, String> {
-    let [kind, n, seed, settings @ ..] = arguments else { return Err("usage: KIND N SEED [key=value …]".into()) };
+/// Error, error of the true mean for everybody, and of the intervals coverage, width, Winkler score.
+type Measured = [f64; 5];
+
+fn run(arguments: &[String]) -> Result<(), String> {
+    let [kind, n, seeds, settings @ ..] = arguments else { return Err("usage: KIND N SEED [key=value …]".into()) };
     let kind: SynthKind = kind.parse().map_err(|e: DataError| e.to_string())?;
     let n: usize = n.parse().map_err(|_| format!("'{n}' is no number of rows"))?;
-    let seed: u64 = seed.parse().map_err(|_| format!("'{seed}' is no seed"))?;
+    let seed = |text: &str| text.parse::<u64>().map_err(|_| format!("'{text}' is no seed"));
+    let (first, last) = match seeds.split_once('-') {
+        Some((first, last)) => (seed(first)?, seed(last)?),
+        None => (seed(seeds)?, seed(seeds)?),
+    };
+    let mut sums = [0.0; 5];
+    for seed in first..=last {
+        let (line, measured) = one(kind, n, seed, settings)?;
+        println!("{line}");
+        sums.iter_mut().zip(measured).for_each(|(sum, value)| *sum += value);
+    }
+    if last > first {
+        let [rmse, constant, covered, width, winkler] = sums.map(|sum| sum / (last - first + 1) as f64);
+        println!(
+            "{kind} n={n} seeds {first} to {last} {}: mean rmse {rmse:.5} (constant {constant:.5}) intervals cover {:.1} %, width {width:.4}, Winkler {winkler:.4}",
+            settings.join(" "),
+            100.0 * covered
+        );
+    }
+    Ok(())
+}
+
+fn one(kind: SynthKind, n: usize, seed: u64, settings: &[String]) -> Result<(String, Measured), String> {
     let options = SynthOptions::default();
     let made = generate(kind, &options, n, Seed::new(seed)).map_err(|e| e.to_string())?;
     let fresh = generate(kind, &options, 100_000, Seed::new(seed + 1_000_000)).map_err(|e| e.to_string())?;
@@ -92,19 +115,20 @@ fn run(arguments: &[String]) -> Result<String, String> {
     let (sd_tau, sd_cate) = (spread(tau, mean_tau), spread(cate, mean_cate));
     let covariance = tau.iter().zip(cate).map(|(t, c)| (t - mean_tau) * (c - mean_cate)).sum::<f64>() / m;
     let (lower, upper) = (predicted[0].lower.first(), predicted[0].upper.first());
-    let interval = lower.zip(upper).map_or_else(String::new, |(lower, upper)| {
-        let (covered, width, winkler) = intervals(tau, lower, upper);
-        format!(" intervals cover {:.1} %, width {width:.4}, Winkler {winkler:.4},", 100.0 * covered)
-    });
+    let (covered, width, winkler) =
+        lower.zip(upper).map_or((f64::NAN, f64::NAN, f64::NAN), |(lower, upper)| intervals(tau, lower, upper));
+    let interval = match covered.is_nan() {
+        true => String::new(),
+        false => format!(" intervals cover {:.1} %, width {width:.4}, Winkler {winkler:.4},", 100.0 * covered),
+    };
     let chosen: Vec<String> = trained
         .report
         .forests
         .iter()
         .map(|f| {
-            format!(
-                " leaf {} of {:?} shrinkage {:.2} leaves per tree {:.1}",
-                f.min_arm_rows, f.candidates, f.shrinkage, f.mean_leaves
-            )
+            let line = if f.linear { "line and " } else { "" };
+            let leaf = if f.constant { "constant".to_owned() } else { format!("{line}leaf {}", f.min_arm_rows) };
+            format!(" {leaf} of {} tried, leaves per tree {:.1},", f.candidates.len(), f.mean_leaves)
         })
         .collect();
     let choice: Vec<String> = trained
@@ -123,7 +147,7 @@ fn run(arguments: &[String]) -> Result<String, String> {
     let losses: Vec<String> =
         arms.iter().map(|arm| format!("{:.4} %", 100.0 * (1.0 - arm.loss.value / arm.loss.constant))).collect();
     let ate = &trained.report.contrasts[0].ate;
-    Ok(format!(
+    let line = format!(
         "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{}{} nuisances explain {} of the loss, ate error {:.6}, {}",
         settings.join(" "),
         covariance / (sd_tau * sd_cate).max(1e-300),
@@ -133,7 +157,8 @@ fn run(arguments: &[String]) -> Result<String, String> {
         losses.join(" and "),
         ate.std_error().unwrap_or(f64::NAN),
         seconds.join(", "),
-    ))
+    );
+    Ok((line, [rmse, sd_tau, covered, width, winkler]))
 }
 
 /// Coverage, mean width and mean Winkler score of 95 % intervals of rows that have one.

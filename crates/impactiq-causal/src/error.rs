@@ -262,6 +262,12 @@ pub enum CausalError {
         /// The latest format that can be read.
         supported: u64,
     },
+    /// A model that is to be continued or merged comes from another training.
+    #[error("the model comes from another training: what differs is {differs}")]
+    OtherTraining {
+        /// What differs.
+        differs: String,
+    },
     /// Rows don't fit the model they are given to.
     #[error("the rows don't fit the model: {problem}")]
     Mismatch {
@@ -269,6 +275,9 @@ pub enum CausalError {
         problem: String,
     },
 }
+
+const OTHER_TRAINING: &str = "continue with the config and data of the training; merge forests of the same config, features and \
+     data that were grown with different seeds";
 
 fn moved(features: &[MovedFeature]) -> String {
     let mut parts: Vec<String> = features
@@ -357,6 +366,7 @@ impl CausalError {
             CausalError::Trees(inner) => return inner.hint(),
             CausalError::Metrics(inner) => return inner.hint(),
             CausalError::Corrupt { .. } => "train the model again, or copy its directory again".into(),
+            CausalError::OtherTraining { .. } => OTHER_TRAINING.into(),
             CausalError::FutureFormat { .. } => "use the version of impactiq that wrote it, or a later one".into(),
             other => return other.hint_of_estimators(),
         })

@@ -21,7 +21,7 @@
 //! ```
 
 // A file uses only files above it: error, linear, base, nuisance, overlap, effect, dml, iv, dose, instrument,
-// learners, health, config, model, render, codec, train, evaluate.
+// learners, health, config, model, render, codec, train, forests, evaluate.
 pub mod base;
 pub mod codec;
 pub mod config;
@@ -30,6 +30,7 @@ pub mod dose;
 pub mod effect;
 pub mod error;
 pub mod evaluate;
+pub mod forests;
 pub mod health;
 pub mod instrument;
 pub mod iv;
@@ -44,6 +45,7 @@ pub mod train;
 pub use config::{CheckedConfig, Config};
 pub use error::CausalError;
 pub use evaluate::{EvaluateReport, evaluate, evaluate_scores};
+pub use forests::{continue_training, forest_rows, merge_forests};
 pub use health::{CheckReport, Warning};
 pub use learners::LearnerKind;
 pub use model::{CausalModel, OutcomeModel, Predictions};

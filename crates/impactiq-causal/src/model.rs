@@ -4,7 +4,7 @@
 
 use impactiq_data::{Arms, BinColumns, BinnedFeatures, DataError, FeatureBins, OutcomeKind, Table};
 
-use crate::base::{BaseModel, Inputs};
+use crate::base::Inputs;
 use crate::error::CausalError;
 use crate::learners::{EffectModel, Effects, LearnerKind};
 
@@ -160,8 +160,7 @@ impl CausalModel {
         if !same {
             return Err(CausalError::Mismatch { problem: "their features are not encoded by the model's bins".into() });
         }
-        let linear = self.outcomes.iter().flat_map(|o| o.effect.models()).any(|m| matches!(m, BaseModel::Linear(_)));
-        let linear = linear || self.outcomes.iter().any(|o| matches!(o.effect, EffectModel::Linear(..)));
+        let linear = self.outcomes.iter().any(|outcome| outcome.effect.needs_raw());
         if linear && raw.n_rows() != binned.n_rows() {
             let problem = format!("{} rows of codes, {} rows of raw columns", binned.n_rows(), raw.n_rows());
             return Err(CausalError::Mismatch { problem });

@@ -8,7 +8,7 @@ mod instrument;
 
 use std::fmt;
 
-use impactiq_data::{Assignment, Dataset, Stream, Watch};
+use impactiq_data::{Assignment, Dataset, Seed, Stream, Watch};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -143,28 +143,22 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let contrasts = effect::averages(data, &nuisances);
     watch.progress("averages", 1, 1);
     let report_nuisance = nuisances.report.clone();
-    let held_out = config.holdout(data)?;
-    let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
-    let kind = config.config().learner.kind;
-    let needed = config.config().learner.needs_nuisances() || kind.needs_propensity() && varies(&nuisances);
-    let of_learner = if needed {
-        Some(learner_nuisances(config, data, &rows, nuisances, watch)?)
-    } else {
-        drop(nuisances);
-        None
-    };
-    let Learned { model, forests, linear, choices } = learn(config, data, &rows, of_learner.as_deref(), watch)?;
+    let side = LearnerSide::new(config, data, nuisances, watch)?;
+    let n_holdout = (data.n_rows() - side.rows.len()) as u64;
+    let Learned { model, forests, linear, choices } = learn(config, side, watch)?;
     let counts = data.treatment.counts();
     let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
+    let mut warnings = health::warnings(data, &balance, &overlap);
+    warnings.extend(smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
-        n_holdout: held_out.iter().filter(|&&held| held).count() as u64,
+        n_holdout,
         arms: ArmCounts(arms),
         dose: None,
         instruments: Vec::new(),
         contrasts,
         nuisance: report_nuisance,
-        warnings: health::warnings(data, &balance, &overlap),
+        warnings,
         overlap,
         forests,
         linear,
@@ -180,6 +174,15 @@ fn varies(nuisances: &Nuisances) -> bool {
 
 pub(crate) use dose::dose_nuisances;
 pub(crate) use instrument::{chosen, instrument_nuisances};
+
+/// Forests that were stopped before they had all their trees.
+pub(crate) fn smaller(forests: &[ForestReport]) -> impl Iterator<Item = Warning> {
+    forests.iter().filter(|forest| forest.n_trees < forest.n_trees_asked).map(|forest| Warning::SmallerForest {
+        outcome: forest.outcome.clone(),
+        n_trees: forest.n_trees,
+        asked: forest.n_trees_asked,
+    })
+}
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.
 pub(crate) fn run_nuisances(
@@ -247,35 +250,74 @@ struct Learned {
     choices: Vec<ChoiceReport>,
 }
 
-fn learn(
-    config: &CheckedConfig,
-    data: &Dataset,
-    rows: &[u32],
-    nuisances: Option<&[LearnerNuisances]>,
-    watch: &dyn Watch,
-) -> Result<Learned, CausalError> {
-    let features = data.features.names()[..data.n_modifiers].to_vec();
-    let inputs = Inputs { binned: &data.features, raw: &data.raw, names: &features, arm: None };
-    let ids = nuisance::sampling_ids(data);
-    let seed = config.seed().stream(Stream::Learner);
+/// What effect learners learn from: the rows outside the hold-out, and everything about them.
+pub(crate) struct LearnerSide<'a> {
+    data: &'a Dataset,
+    /// Rows outside the hold-out.
+    pub rows: Vec<u32>,
+    features: Vec<String>,
+    ids: Vec<u64>,
+    seed: Seed,
+    nuisances: Option<Vec<LearnerNuisances>>,
+}
+
+impl<'a> LearnerSide<'a> {
+    /// `nuisances` are those of all rows; the learner's own are made of them, or fitted again
+    /// where rows are held out, if its kind needs any.
+    pub fn new(
+        config: &CheckedConfig,
+        data: &'a Dataset,
+        nuisances: Nuisances,
+        watch: &dyn Watch,
+    ) -> Result<Self, CausalError> {
+        let held_out = config.holdout(data)?;
+        let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
+        let kind = config.config().learner.kind;
+        let needed = config.config().learner.needs_nuisances() || kind.needs_propensity() && varies(&nuisances);
+        let nuisances = if needed {
+            Some(learner_nuisances(config, data, &rows, nuisances, watch)?)
+        } else {
+            drop(nuisances);
+            None
+        };
+        let features = data.features.names()[..data.n_modifiers].to_vec();
+        let seed = config.seed().stream(Stream::Learner);
+        Ok(LearnerSide { data, rows, features, ids: nuisance::sampling_ids(data), seed, nuisances })
+    }
+
+    pub fn inputs(&self) -> Inputs<'_> {
+        Inputs { binned: &self.data.features, raw: &self.data.raw, names: &self.features, arm: None }
+    }
+
+    /// The task and the seed of an outcome.
+    pub fn task(&self, outcome: usize) -> (LearnerTask<'_>, Seed) {
+        let data = self.data;
+        let of_outcome = &data.outcomes[outcome];
+        let task = LearnerTask {
+            rows: &self.rows,
+            codes: &data.treatment.codes,
+            arms: &data.treatment.arms,
+            outcome: &of_outcome.name,
+            kind: of_outcome.kind,
+            target: &of_outcome.values,
+            weights: data.weights.as_deref(),
+            row_ids: &self.ids,
+            clusters: data.clusters.as_deref(),
+            nuisances: self.nuisances.as_ref().map(|of_outcomes| &of_outcomes[outcome]),
+        };
+        (task, self.seed.child(outcome as u64))
+    }
+}
+
+fn learn(config: &CheckedConfig, side: LearnerSide<'_>, watch: &dyn Watch) -> Result<Learned, CausalError> {
+    let data = side.data;
     let total = data.outcomes.len() as u64;
     let mut outcomes = Vec::with_capacity(data.outcomes.len());
     let (mut forests, mut linear, mut choices) = (Vec::new(), Vec::new(), Vec::new());
     for (index, outcome) in data.outcomes.iter().enumerate() {
         watch.progress("learner", index as u64, total);
-        let task = LearnerTask {
-            rows,
-            codes: &data.treatment.codes,
-            arms: &data.treatment.arms,
-            outcome: &outcome.name,
-            kind: outcome.kind,
-            target: &outcome.values,
-            weights: data.weights.as_deref(),
-            row_ids: &ids,
-            clusters: data.clusters.as_deref(),
-            nuisances: nuisances.map(|of_outcomes| &of_outcomes[index]),
-        };
-        let fitted = fit_effect(&config.config().learner, &inputs, &task, seed.child(index as u64), watch)?;
+        let (task, seed) = side.task(index);
+        let fitted = fit_effect(&config.config().learner, &side.inputs(), &task, seed, watch)?;
         forests.extend(fitted.forests);
         linear.extend(fitted.linear);
         choices.extend(fitted.choice);
@@ -283,7 +325,7 @@ fn learn(
     }
     watch.progress("learner", total, total);
     let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    let model = CausalModel::new(data.treatment.arms.clone(), features, bins, outcomes);
+    let model = CausalModel::new(data.treatment.arms.clone(), side.features, bins, outcomes);
     Ok(Learned { model, forests, linear, choices })
 }
 

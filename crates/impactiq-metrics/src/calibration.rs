@@ -11,6 +11,7 @@ use crate::least_squares::{Penalty, Regression};
 use crate::robust::Covariance;
 use crate::scored::{Scored, Sorted};
 use crate::slice::{ClusterParts, NO_GAMMA, Shares, Side, SliceMean, dense_clusters, gamma_mean};
+use crate::tails::t_two_sided_p;
 
 /// A group of neighbouring predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +60,12 @@ pub struct CalibrationTest {
     pub p_mean: Option<f64>,
     /// One-sided p-value of "the differential coefficient is not positive": no heterogeneity.
     pub p_differential: Option<f64>,
+    /// Two-sided p-value of "the mean coefficient is zero".
+    #[serde(default)]
+    pub p_mean_two_sided: Option<f64>,
+    /// Two-sided p-value of "the differential coefficient is zero".
+    #[serde(default)]
+    pub p_differential_two_sided: Option<f64>,
 }
 
 /// Residuals for tests on out-of-fold predictions; n values each.
@@ -203,20 +210,38 @@ pub fn calibration_test(rows: &Residuals<'_>) -> Result<CalibrationTest, Metrics
     };
     let model = regression.fit(Penalty::None)?;
     let kind = robust_kind(rows.clusters);
-    let contrast = |index: usize| -> Result<Estimate, MetricsError> {
-        if model.dropped.contains(&index) {
-            return Ok(Estimate::undefined(if index == 1 { NO_HETEROGENEITY } else { "the mean prediction is 0" }));
+    // Equal predictions leave rounding errors of their mean, which must not pass for differences.
+    let constant = rows.effect_hat.windows(2).all(|pair| pair[0] == pair[1]);
+    let contrast = |index: usize| -> Result<Tested, MetricsError> {
+        if model.dropped.contains(&index) || (index == 1 && constant) {
+            let reason = if index == 1 { NO_HETEROGENEITY } else { "the mean prediction is 0" };
+            return Ok((Estimate::undefined(reason), None, None));
         }
-        regression.contrast(&model, &[0.0, f64::from(u8::from(index == 0)), f64::from(u8::from(index == 1))], kind)
+        let direction = [0.0, f64::from(u8::from(index == 0)), f64::from(u8::from(index == 1))];
+        let estimate = regression.contrast(&model, &direction, kind)?;
+        let freedom = match rows.clusters {
+            // As the intervals: few clusters make the normal distribution too narrow.
+            Some(_) => regression.contributions(&model, &direction, kind)?.degrees_of_freedom,
+            None => f64::INFINITY,
+        };
+        let two_sided = estimate.z().map(|z| t_two_sided_p(z, freedom));
+        let upper = estimate.z().zip(two_sided).map(|(z, p)| if z > 0.0 { 0.5 * p } else { 1.0 - 0.5 * p });
+        Ok((estimate, upper, two_sided))
     };
-    let (mean_prediction, differential_prediction) = (contrast(0)?, contrast(1)?);
+    let (mean_prediction, p_mean, p_mean_two_sided) = contrast(0)?;
+    let (differential_prediction, p_differential, p_differential_two_sided) = contrast(1)?;
     Ok(CalibrationTest {
-        p_mean: mean_prediction.z().map(upper_tail_p),
-        p_differential: differential_prediction.z().map(upper_tail_p),
         mean_prediction,
         differential_prediction,
+        p_mean,
+        p_differential,
+        p_mean_two_sided,
+        p_differential_two_sided,
     })
 }
+
+/// A coefficient with its one-sided and two-sided p-values.
+type Tested = (Estimate, Option<f64>, Option<f64>);
 
 fn robust_kind(clusters: Option<&[u32]>) -> Covariance {
     if clusters.is_some() { Covariance::Cr2 } else { Covariance::Hc3 }

@@ -119,6 +119,7 @@ pub const HOUSE: [Floor; 7] = [
             "render",
             "codec",
             "train",
+            "forests",
             "evaluate",
         ],
     },

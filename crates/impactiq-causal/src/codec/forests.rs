@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::arrays::{Reader, Writer};
 use crate::error::CausalError;
-use crate::learners::{ForestModel, MAX_JOINT};
+use crate::learners::{ForestModel, LinearPart, MAX_JOINT};
+use crate::linear::{Design, DesignColumn};
 
 /// The forests of one outcome.
 #[derive(Serialize, Deserialize)]
@@ -29,6 +30,17 @@ struct Part {
     /// Forests of means: what leaves are deviations from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     centre: Option<f64>,
+    /// One per contrast, or none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lines: Vec<LineHeader>,
+}
+
+/// The linear part of one contrast; its numbers stand among the arrays.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LineHeader {
+    design: Vec<DesignColumn>,
+    range: [f64; 2],
 }
 
 fn name(prefix: &str, index: usize) -> String {
@@ -36,7 +48,8 @@ fn name(prefix: &str, index: usize) -> String {
 }
 
 pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> ForestHeader {
-    let parts = model.forests.iter().zip(&model.shrinkage).enumerate().map(|(index, (forest, &shrinkage))| {
+    let forests = model.forests.iter().zip(&model.shrinkage).zip(&model.lines).enumerate();
+    let parts = forests.map(|(index, ((forest, &shrinkage), lines))| {
         let arrays = forest.to_arrays();
         let prefix = name(prefix, index);
         write_shapes(&arrays.trees, &prefix, writer);
@@ -49,9 +62,43 @@ pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> F
             ForestKind::Mean { centre } => Some(centre),
             _ => None,
         };
-        Part { n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout, centre }
+        let lines = lines.iter().enumerate();
+        let lines = lines.map(|(k, line)| write_line(line, &line_name(&prefix, k), writer)).collect();
+        Part { n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout, centre, lines }
     });
     ForestHeader { forests: parts.collect(), average: model.average.clone() }
+}
+
+fn line_name(prefix: &str, contrast: usize) -> String {
+    format!("{prefix}.line{contrast}")
+}
+
+fn write_line(line: &LinearPart, prefix: &str, writer: &mut Writer) -> LineHeader {
+    writer.f64(prefix, "coefficients", &line.coefficients);
+    writer.f64(prefix, "covariance", &line.covariance);
+    LineHeader { design: line.design.columns().to_vec(), range: line.range }
+}
+
+fn read_line(
+    header: LineHeader,
+    prefix: &str,
+    names: &[&str],
+    reader: &mut Reader<'_>,
+) -> Result<LinearPart, CausalError> {
+    let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
+    if let Some(column) = header.design.iter().find(|column| !names.contains(&column.name())) {
+        return Err(corrupt(format!("'{}' is no feature", column.name())));
+    }
+    let design = Design::from_columns(header.design).map_err(corrupt)?;
+    let (coefficients, covariance) = (reader.f64(prefix, "coefficients")?, reader.f64(prefix, "covariance")?);
+    let width = design.width();
+    let [smallest, largest] = header.range;
+    let finite = coefficients.iter().chain(&covariance).chain(&header.range).all(|value| value.is_finite());
+    if coefficients.len() != width || covariance.len() != width * (width + 1) / 2 || !finite || smallest > largest {
+        let problem = format!("{} coefficients for {width} columns, from {smallest} to {largest}", coefficients.len());
+        return Err(corrupt(problem));
+    }
+    Ok(LinearPart { design, coefficients, covariance, range: header.range })
 }
 
 /// # Errors
@@ -60,7 +107,7 @@ pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> F
 pub(super) fn read(
     header: ForestHeader,
     prefix: &str,
-    sizes: (usize, usize),
+    sizes: (&[&str], usize),
     reader: &mut Reader<'_>,
 ) -> Result<ForestModel, CausalError> {
     let n_contrasts = sizes.1;
@@ -78,7 +125,7 @@ pub(super) fn read(
 pub(super) fn read_means(
     header: ForestHeader,
     prefix: &str,
-    sizes: (usize, usize),
+    sizes: (&[&str], usize),
     reader: &mut Reader<'_>,
 ) -> Result<ForestModel, CausalError> {
     read_forests(header, prefix, (sizes, sizes.1), reader, |part| match part.centre {
@@ -94,7 +141,7 @@ pub(super) fn read_means(
 pub(super) fn read_instrument(
     header: ForestHeader,
     prefix: &str,
-    sizes: (usize, usize),
+    sizes: (&[&str], usize),
     reader: &mut Reader<'_>,
 ) -> Result<ForestModel, CausalError> {
     if sizes.1 != 1 {
@@ -110,18 +157,20 @@ pub(super) fn read_instrument(
 fn read_forests(
     header: ForestHeader,
     prefix: &str,
-    ((n_features, n_contrasts), n_forests): ((usize, usize), usize),
+    ((names, n_contrasts), n_forests): ((&[&str], usize), usize),
     reader: &mut Reader<'_>,
     kind_of: impl Fn(&Part) -> Option<ForestKind>,
 ) -> Result<ForestModel, CausalError> {
     let corrupt = |problem: String| CausalError::corrupt(prefix, problem);
+    let n_features = names.len();
     if header.average.len() != n_contrasts || header.average.iter().any(|effect| !effect.is_finite()) {
         return Err(corrupt(format!("{} average effects for {n_contrasts} contrasts", header.average.len())));
     }
     if header.forests.len() != n_forests {
         return Err(corrupt(format!("{} forests where {n_forests} were expected", header.forests.len())));
     }
-    let (mut forests, mut shrinkage) = (Vec::with_capacity(n_forests), Vec::with_capacity(n_forests));
+    let mut model =
+        ForestModel { forests: Vec::new(), average: header.average, shrinkage: Vec::new(), lines: Vec::new() };
     for (index, part) in header.forests.into_iter().enumerate() {
         let prefix = name(prefix, index);
         let kind = kind_of(&part).filter(|_| (0.0..=1.0).contains(&part.shrinkage));
@@ -129,6 +178,13 @@ fn read_forests(
             let problem = format!("{} contrasts, {} of the deviations", part.n_contrasts, part.shrinkage);
             return Err(CausalError::corrupt(prefix, problem));
         };
+        if ![0, part.n_contrasts].contains(&part.lines.len()) {
+            let problem = format!("{} linear parts of {} effects", part.lines.len(), part.n_contrasts);
+            return Err(CausalError::corrupt(prefix, problem));
+        }
+        let lines = (part.lines.into_iter().enumerate())
+            .map(|(k, line)| read_line(line, &line_name(&prefix, k), names, reader))
+            .collect::<Result<Vec<_>, _>>()?;
         let arrays = ForestArrays {
             n_features,
             kind,
@@ -142,10 +198,11 @@ fn read_forests(
             moments: reader.f32(&prefix, "moments")?,
         };
         let forest = Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
-        forests.push(forest);
-        shrinkage.push(part.shrinkage);
+        model.forests.push(forest);
+        model.shrinkage.push(part.shrinkage);
+        model.lines.push(lines);
     }
-    Ok(ForestModel { forests, average: header.average, shrinkage })
+    Ok(model)
 }
 
 /// A regression forest beside its arrays.

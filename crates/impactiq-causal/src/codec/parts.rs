@@ -106,7 +106,7 @@ pub(super) fn read_parts(
         return Ok(EffectModel::Linear(learner, linear::read(header, prefix, sizes, reader)?));
     }
     if let Some(forest) = parts.forest {
-        let sizes = (shape.names.len(), shape.n_arms - 1);
+        let sizes = (shape.names, shape.n_arms - 1);
         return Ok(match learner {
             LearnerKind::ForestDr => {
                 EffectModel::ForestDr(ScoreForests(forests::read_means(forest, prefix, sizes, reader)?))

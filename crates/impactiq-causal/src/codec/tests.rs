@@ -25,6 +25,7 @@ fn trained_on(outcomes: &str, learner: &str) -> (CausalModel, impactiq_data::Tab
 }
 
 const FOREST: &str = "{kind: causal_forest, n_trees: 8, min_arm_rows: 20}";
+const FOREST_WITH_LINES: &str = "{kind: causal_forest, n_trees: 8, min_arm_rows: 20, linear_part: true}";
 const UPLIFT_FOREST: &str = "{kind: uplift_forest, n_trees: 8, min_arm_rows: 20, criterion: interaction}";
 const UPLIFT_TREE: &str = "{kind: uplift_tree, min_arm_rows: 20, criterion: ddp}";
 
@@ -37,6 +38,7 @@ fn all_learners() -> Vec<(CausalModel, impactiq_data::Table)> {
         "{kind: s, base: forest, n_trees: 6}",
         "{kind: s, base: least_squares}",
         FOREST,
+        FOREST_WITH_LINES,
         "{kind: x, n_trees: 5}",
         "{kind: x, base: ridge}",
         "{kind: r, n_trees: 5}",

@@ -82,6 +82,15 @@ pub enum Warning {
         /// A value that is no number.
         value: String,
     },
+    /// A forest was stopped before it had all its trees.
+    SmallerForest {
+        /// The outcome.
+        outcome: String,
+        /// Its trees.
+        n_trees: u64,
+        /// Trees asked for.
+        asked: u64,
+    },
     /// A feature has one value only.
     ConstantFeature {
         /// The feature.
@@ -126,6 +135,11 @@ impl fmt::Display for Warning {
                 f,
                 "feature '{feature}' holds '{value}' among numbers and is therefore a category, not a quantity: \
                  if '{value}' means missing, leave the field empty"
+            ),
+            Warning::SmallerForest { outcome, n_trees, asked } => write!(
+                f,
+                "growing was stopped: the forest of '{outcome}' has {n_trees} of {asked} trees, so its effects and \
+                 intervals are rougher than asked for"
             ),
             Warning::ConstantFeature { feature } => {
                 write!(f, "feature '{feature}' has one value only: it can tell nobody from anybody")

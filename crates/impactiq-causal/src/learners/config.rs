@@ -208,6 +208,11 @@ with_base_settings! {
         /// Uplift forest and tree: the gain of a split must exceed this, from 0; default 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub min_gain: Option<f64> = None,
+        /// Forest: begin with a linear effect of the features and let the trees find what it
+        /// leaves. Left out: where the out-of-bag R-loss is smaller with it; never when
+        /// `min_arm_rows` is given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub linear_part: Option<bool> = None,
     }
 }
 

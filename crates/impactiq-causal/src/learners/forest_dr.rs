@@ -54,7 +54,8 @@ impl ScoreForests {
             }
         }
         let shrinkage = vec![1.0; forests.len()];
-        Ok(ScoreForests(ForestModel { forests, average, shrinkage }))
+        let lines = vec![Vec::new(); forests.len()];
+        Ok(ScoreForests(ForestModel { forests, average, shrinkage, lines }))
     }
 }
 

@@ -33,7 +33,7 @@ const OF_ARMS: &[LearnerKind] = &[CausalForest, InstrumentalForest, UpliftForest
 const OF_LEAVES: &[LearnerKind] =
     &[S, T, X, R, Dr, NonparamDml, TransformedOutcome, ClassTransformation, ForestDr, UpliftForest, UpliftTree];
 
-/// Forests that may shrink toward their average.
+/// Forests that may shrink toward their average, or begin with a line.
 const OF_SHRINKING: &[LearnerKind] = &[CausalForest];
 
 /// Kinds whose level can be set by held-out rows; auto does so anyway.
@@ -96,6 +96,7 @@ const KEYS: &[Key] = &[
     ("normalise", |c| c.normalise.is_some(), OF_UPLIFT),
     ("shrinkage", |c| c.shrinkage.is_some(), OF_UPLIFT),
     ("min_gain", |c| c.min_gain.is_some(), OF_UPLIFT),
+    ("linear_part", |c| c.linear_part.is_some(), OF_SHRINKING),
 ];
 
 impl LearnerConfig {

@@ -24,7 +24,10 @@ mod x;
 use impactiq_data::{Arms, DataError, Seed, Watch};
 
 pub use blend::{Blend, Curve};
-pub use causal_forest::{Candidate, ForestModel, ForestReport, MAX_JOINT};
+pub use causal_forest::{
+    Candidate, Coefficient, ContrastRows, ForestAverages, ForestCalibration, ForestModel, ForestReport, LinearPart,
+    MAX_JOINT, Whom, best_linear_projection, calibration_test, effect_scores, forest_average, forest_averages,
+};
 pub use choose::{CandidateScore, ChoiceReport, ContrastChoice};
 pub use config::{LearnerConfig, LearnerKind, Recalibration};
 pub use covariance::CovarianceKind;
@@ -160,8 +163,7 @@ fn fit_blended(
     let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
         let part = LearnerTask { rows: training, ..*task };
         let effect = fit_effect(learner, inputs, &part, seed.child(HELD_OUT_SEEDS + fold), watch)?.effect;
-        let linear = matches!(effect, EffectModel::Linear(..));
-        let part = held_out::Part::new(inputs, asked, (linear, &effect.models()))?;
+        let part = held_out::Part::new(inputs, asked, (effect.needs_raw(), &effect.models()))?;
         Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
     };
     let plan = choose::plan(config, task, &ask, watch)?;
@@ -264,7 +266,7 @@ impl EffectModel {
             EffectModel::T(model) => model.means(inputs)?,
             EffectModel::CausalForest(model)
             | EffectModel::InstrumentalForest(model)
-            | EffectModel::ForestDr(ScoreForests(model)) => return Ok(model.effects(inputs, intervals)),
+            | EffectModel::ForestDr(ScoreForests(model)) => return model.effects(inputs, intervals),
             EffectModel::X(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
             EffectModel::Blended(model) => return model.effects(inputs, arms),
             EffectModel::Direct(model) => return Ok(Effects { cate: model.effects(inputs)?, ..Effects::default() }),
@@ -274,6 +276,16 @@ impl EffectModel {
         };
         let cate = mean[1..].iter().map(|arm| arm.iter().zip(&mean[0]).map(|(t, c)| t - c).collect()).collect();
         Ok(Effects { cate, mean, ..Effects::default() })
+    }
+
+    /// Whether answers need the raw columns beside the codes.
+    pub fn needs_raw(&self) -> bool {
+        match self {
+            EffectModel::CausalForest(model) => model.needs_raw(),
+            EffectModel::Blended(model) => model.members.iter().any(EffectModel::needs_raw),
+            EffectModel::Linear(..) => true,
+            _ => self.models().iter().any(|model| matches!(model, crate::base::BaseModel::Linear(_))),
+        }
     }
 
     /// The base models, for whoever stores them: the S-learner's one, the T-learner's by arm,

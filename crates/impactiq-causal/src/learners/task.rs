@@ -26,7 +26,7 @@ pub struct LearnerTask<'a> {
     pub weights: Option<&'a [f64]>,
     /// What sampling keeps together: a row number, or a cluster.
     pub row_ids: &'a [u64],
-    /// The cluster of every row, for errors by cluster.
+    /// The cluster of every row, where rows come in clusters: then `row_ids` are these.
     pub clusters: Option<&'a [u32]>,
     /// Nuisances of the outcome and the arms; for all kinds but s and t.
     pub nuisances: Option<&'a LearnerNuisances>,

@@ -26,7 +26,7 @@ pub(super) fn train(
     watch.progress("averages", 0, 1);
     let contrasts = averages(data, dose, &nuisances)?;
     let summary = summary(data, dose, &nuisances.dose);
-    let warnings = health::dose_warnings(data, dose, &balance, &nuisances.dose);
+    let mut warnings = health::dose_warnings(data, dose, &balance, &nuisances.dose);
     watch.progress("averages", 1, 1);
     let report_nuisance = nuisances.report.clone();
     let held_out = config.holdout(data)?;
@@ -40,6 +40,7 @@ pub(super) fn train(
         dose_nuisances(config, &part, &dose.subset(&rows), watch)?.spread(&rows, data.n_rows())
     };
     let (model, forests) = learn(config, data, dose, &rows, &centring, watch)?;
+    warnings.extend(super::smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
         n_holdout: (data.n_rows() - rows.len()) as u64,

@@ -62,6 +62,14 @@ impl Centred {
         }
         centred
     }
+
+    /// Rows of the smallest arm; of a dose, all rows.
+    pub fn smallest_arm(&self) -> usize {
+        let Some(arms) = &self.arms else { return self.rows.len() };
+        let mut counts = vec![0; self.treatments.len() + 1];
+        self.rows.iter().for_each(|&row| counts[usize::from(arms[row as usize])] += 1);
+        counts.into_iter().min().unwrap_or_default()
+    }
 }
 
 /// Average effect per contrast over the learner's rows: means of doubly robust scores.

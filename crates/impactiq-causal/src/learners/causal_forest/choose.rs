@@ -1,4 +1,5 @@
-//! Chooses the leaf size, and how far to shrink, by the out-of-bag R-loss of small forests.
+//! Chooses the leaf size, whether a linear part comes first, and how far to shrink, by the
+//! out-of-bag R-loss of small forests.
 //!
 //! The R-loss is E[(ỹ − Σ t̃ₖ τₖ(x))²] of centred outcomes and treatments (Nie & Wager 2021). A small
 //! forest is noisy in a way that a large one is not, and noise would speak for large leaves: so
@@ -8,22 +9,33 @@
 //! One effect for everybody is a candidate too, and the one that needs no evidence: another
 //! takes its place only when it is better by more than one standard error of the difference.
 
-use impactiq_data::Seed;
-use impactiq_trees::{Forest, ForestConfig};
+use impactiq_data::{Seed, Stream};
+use impactiq_trees::ForestConfig;
 use serde::{Deserialize, Serialize};
 
 use super::ground::Ground;
+use super::linear_part::Line;
 use crate::error::CausalError;
 use crate::learners::config::LearnerConfig;
 
 /// Rows of every arm per leaf that are tried, from many to few; too many for the data are left out.
-const LADDER: [u32; 10] = [20_000, 6_000, 2_000, 600, 200, 100, 50, 20, 5, 2];
+const LADDER: [u32; 12] = [20_000, 6_000, 2_000, 500, 200, 100, 50, 20, 10, 5, 2, 1];
 
 /// Trees of each of the two forests of a leaf size.
-const SMALL: usize = 24;
+const SMALL: usize = 32;
 
 /// Leaf sizes in a row that may be worse than the best one before the search ends.
 const PATIENCE: usize = 2;
+
+/// Standard errors that the next smaller leaf may be worse than the best and still be preferred. An
+/// interval knows the noise of its forest but not the bias of its leaves, so leaves had better be
+/// smaller than the squared error alone would have them (undersmoothing). The error rises by a
+/// few per cent and the intervals' Winkler score falls by more.
+const UNDERSMOOTHING: f64 = 1.0;
+
+/// Rows that small forests grow from at most: more would cost as much as the forest itself, and
+/// the best leaf size changes slowly with rows.
+const MAX_ROWS: usize = 1_000_000;
 
 /// Where the small forests' seeds start, away from those of other purposes.
 const SEEDS: u64 = 1 << 32;
@@ -31,8 +43,12 @@ const SEEDS: u64 = 1 << 32;
 /// A leaf size that was tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// Splitting rows of every arm per leaf at least; `null` is one effect for everybody.
+    /// Splitting rows of every arm per leaf at least; `null`: no trees, one effect for everybody
+    /// or the line alone.
     pub min_arm_rows: Option<u32>,
+    /// Whether a linear part came first.
+    #[serde(default)]
+    pub linear: bool,
     /// Out-of-bag R-loss.
     pub r_loss: f64,
 }
@@ -41,56 +57,142 @@ pub struct Candidate {
 pub(super) struct Choice {
     pub config: ForestConfig,
     pub candidates: Vec<Candidate>,
-    pub constant: bool,
+    pub linear: bool,
     pub shrinkage: f64,
 }
 
-/// The settings of the final forest. `average` are the average effects of its contrasts.
+/// The settings of the final forest. `average` are the average effects of its contrasts, `line` the
+/// linear part where there can be one.
 pub(super) fn choose(
     config: &LearnerConfig,
     ground: &Ground<'_>,
+    line: Option<&Line>,
     average: &[f64],
     seed: Seed,
 ) -> Result<Choice, CausalError> {
     let asked = config.forest();
     let shrink = config.shrink.unwrap_or(false);
     let seed = seed.child(SEEDS);
+    let sample = sample(ground, seed);
+    let plain = Ground { rows: &sample, ..*ground };
+    let lined = line.map(|line| Ground { line: Some(line), ..plain });
     if let Some(size) = config.min_arm_rows {
+        let ground = lined.unwrap_or(plain);
         let asked = ground.with_leaf(&asked, size);
         let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.slope } else { 1.0 };
-        return Ok(Choice { config: asked, candidates: Vec::new(), constant: false, shrinkage });
+        let linear = line.is_some();
+        return Ok(Choice { config: asked, candidates: Vec::new(), linear, shrinkage });
     }
-    let smallest = ground.smallest_arm();
-    // A node must hold two leaves' worth of splitting rows.
-    let share = asked.sample_fraction * if asked.honest { asked.split_fraction } else { 1.0 };
-    let most = f64::from(smallest) * share / 2.0;
-    // Leaves as large as the arm: no split, one effect for everybody.
-    let sizes = std::iter::once(smallest.max(1)).chain(LADDER.into_iter().filter(|&size| f64::from(size) <= most));
-    let mut candidates: Vec<Candidate> = Vec::new();
-    let mut constant: Option<Trial> = None;
-    let mut best: Option<(u32, Trial)> = None;
-    let mut worse = 0;
-    for size in sizes {
-        let small = ground.with_leaf(&asked, size);
-        let trial = ground.try_out(&small, average, seed)?;
-        let of_arms = constant.is_some().then_some(size);
-        candidates.push(Candidate { min_arm_rows: of_arms, r_loss: trial.loss });
-        if constant.is_none() {
-            constant = Some(trial);
-        } else if best.as_ref().is_none_or(|(_, best)| trial.loss < best.loss) {
-            (best, worse) = (Some((size, trial)), 0);
-        } else {
-            worse += 1;
-        }
-        if worse > PATIENCE {
-            break;
+    let mut search = Search { asked: &asked, average, seed, smallest: plain.smallest_arm(), candidates: Vec::new() };
+    let without = search.stumps(&plain, false)?;
+    let mut found = None;
+    if let Some(lined) = &lined {
+        let alone = search.stumps(lined, true)?;
+        // A line that is no better than one number has nothing to give the trees.
+        if config.linear_part == Some(true) || alone.beats(&without) {
+            found = Some(search.leaves(lined, alone, true)?);
         }
     }
-    let better = best.filter(|(_, best)| constant.as_ref().is_none_or(|constant| best.beats(constant)));
-    let constant = better.is_none();
-    let (min_arm_rows, slope) = better.map_or((smallest.max(1), 1.0), |(size, trial)| (size, trial.slope));
-    let shrinkage = if shrink { slope } else { 1.0 };
-    Ok(Choice { config: ground.with_leaf(&asked, min_arm_rows), candidates, constant, shrinkage })
+    if config.linear_part != Some(true) || found.is_none() {
+        let trees = search.leaves(&plain, without, false)?;
+        if found.as_ref().is_none_or(|line| trees.trial.loss <= line.trial.loss) {
+            found = Some(trees);
+        }
+    }
+    let smallest = plain.smallest_arm().max(1);
+    let Some(found) = found else {
+        // Without trials there is nothing but one effect for everybody.
+        let config = plain.with_leaf(&asked, smallest);
+        return Ok(Choice { config, candidates: search.candidates, linear: false, shrinkage: 1.0 });
+    };
+    let shrinkage = if shrink && found.size.is_some() { found.trial.slope } else { 1.0 };
+    Ok(Choice {
+        candidates: search.candidates,
+        linear: found.linear,
+        config: plain.with_leaf(&asked, found.size.unwrap_or(smallest)),
+        shrinkage,
+    })
+}
+
+/// The rows that small forests grow from: all, or a sample by hash (of clusters, where there are any).
+fn sample(ground: &Ground<'_>, seed: Seed) -> Vec<u32> {
+    let n = ground.rows.len();
+    if n <= MAX_ROWS {
+        return ground.rows.to_vec();
+    }
+    let (seed, share) = (seed.stream(Stream::Validation), MAX_ROWS as f64 / n as f64);
+    let drawn = |row: &u32| seed.uniform(ground.row_ids[*row as usize]) < share;
+    ground.rows.iter().copied().filter(drawn).collect()
+}
+
+/// The leaf sizes tried so far, and what trials have in common.
+struct Search<'a> {
+    asked: &'a ForestConfig,
+    average: &'a [f64],
+    seed: Seed,
+    smallest: u32,
+    candidates: Vec<Candidate>,
+}
+
+/// The best of a search: a leaf size, or no trees.
+struct Found {
+    size: Option<u32>,
+    linear: bool,
+    trial: Trial,
+}
+
+impl Search<'_> {
+    fn tried(&mut self, min_arm_rows: Option<u32>, linear: bool, trial: &Trial) {
+        self.candidates.push(Candidate { min_arm_rows, linear, r_loss: trial.loss });
+    }
+
+    /// Trees that cannot split: one effect for everybody, or the line alone.
+    fn stumps(&mut self, ground: &Ground<'_>, linear: bool) -> Result<Trial, CausalError> {
+        let stumps = ground.with_leaf(self.asked, self.smallest.max(1));
+        let trial = ground.try_out(&stumps, self.average, self.seed)?;
+        self.tried(None, linear, &trial);
+        Ok(trial)
+    }
+
+    /// The best leaf size, unless it is not clearly better than no trees.
+    fn leaves(&mut self, ground: &Ground<'_>, stumps: Trial, linear: bool) -> Result<Found, CausalError> {
+        // A node must hold two leaves' worth of splitting rows.
+        let share = self.asked.sample_fraction * if self.asked.honest { self.asked.split_fraction } else { 1.0 };
+        let most = f64::from(self.smallest) * share / 2.0;
+        let mut trials: Vec<(u32, Trial)> = Vec::new();
+        let mut worse = 0;
+        let mut smallest = f64::INFINITY;
+        for size in LADDER.into_iter().filter(|&size| f64::from(size) <= most) {
+            let small = ground.with_leaf(self.asked, size);
+            let trial = ground.try_out(&small, self.average, self.seed)?;
+            self.tried(Some(size), linear, &trial);
+            worse = if trial.loss < smallest { 0 } else { worse + 1 };
+            smallest = smallest.min(trial.loss);
+            trials.push((size, trial));
+            if worse > PATIENCE {
+                break;
+            }
+        }
+        let losses: Vec<f64> = trials.iter().map(|(_, trial)| trial.loss).collect();
+        // One effect for everybody needs no evidence. A line does: trees stand by to mend it.
+        let better = |trial: &Trial| if linear { trial.loss < stumps.loss } else { trial.beats(&stumps) };
+        let Some(index) = lowest(&losses).filter(|&index| better(&trials[index].1)) else {
+            return Ok(Found { size: None, linear, trial: stumps });
+        };
+        // Sizes fall along the trials: on to the next smaller leaf if nothing speaks against it.
+        let worse = |trial: &Trial| trials[index].1.gain_over(trial) > UNDERSMOOTHING;
+        let finer = trials.get(index + 1).is_some_and(|(_, trial)| !worse(trial));
+        let (size, trial) = trials.swap_remove(index + usize::from(finer));
+        Ok(Found { size: Some(size), linear, trial })
+    }
+}
+
+/// The place of the lowest loss after each was averaged with its neighbours': between sizes side
+/// by side the losses of small forests differ by chance, and hardly otherwise.
+fn lowest(losses: &[f64]) -> Option<usize> {
+    let at = |index: usize| losses[index.min(losses.len() - 1)];
+    let smooth = |index: usize| 0.25 * (at(index.saturating_sub(1)) + 2.0 * at(index) + at(index + 1));
+    (0..losses.len()).min_by(|&a, &b| smooth(a).total_cmp(&smooth(b)))
 }
 
 /// Small forests of one leaf size.
@@ -99,19 +201,25 @@ struct Trial {
     loss: f64,
     /// The slope of the outcomes on what is predicted beyond the average, between 0 and 1.
     slope: f64,
-    /// Each row's part in the loss; NaN for rows without one.
-    rows: Vec<f64>,
+    /// Each row's part in the loss, those of a cluster added up; NaN for rows without one.
+    parts: Vec<f64>,
 }
 
 impl Trial {
-    /// Better by more than one standard error of the paired difference (rows taken as
-    /// independent).
+    /// Better by more than one standard error.
     fn beats(&self, other: &Trial) -> bool {
-        let gains = || other.rows.iter().zip(&self.rows).map(|(a, b)| a - b).filter(|gain| !gain.is_nan());
+        self.gain_over(other) > 1.0
+    }
+
+    /// How much better, in standard errors of the paired difference. Rows are taken as
+    /// independent, or clusters where there are any.
+    fn gain_over(&self, other: &Trial) -> f64 {
+        let gains = || other.parts.iter().zip(&self.parts).map(|(a, b)| a - b).filter(|gain| !gain.is_nan());
         let n = gains().count() as f64;
         let mean = gains().sum::<f64>() / n;
         let variance = gains().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        mean > (variance / n).sqrt()
+        let error = (variance / n).sqrt();
+        if error > 0.0 { mean / error } else { 0.0 }
     }
 }
 
@@ -127,21 +235,22 @@ impl Ground<'_> {
 
     /// Rows of the smallest arm; of a dose, all rows.
     fn smallest_arm(&self) -> u32 {
-        let Some(arms) = &self.centred.arms else { return self.centred.rows.len() as u32 };
-        let mut counts = vec![0u32; self.centred.treatments.len() + 1];
-        self.centred.rows.iter().for_each(|&row| counts[usize::from(arms[row as usize])] += 1);
-        counts.into_iter().min().unwrap_or_default()
+        u32::try_from(self.centred.smallest_arm()).unwrap_or(u32::MAX)
     }
 
     fn try_out(&self, config: &ForestConfig, average: &[f64], seed: Seed) -> Result<Trial, CausalError> {
         let trees_per_bag = config.trees_per_bag.min(2);
         let small = ForestConfig { n_trees: SMALL, trees_per_bag, ..config.clone() };
-        let one = self.out_of_bag(&self.grow(&small, seed.child(0))?);
-        let two = self.out_of_bag(&self.grow(&small, seed.child(1))?);
+        let forests = [self.grow(&small, seed.child(0))?, self.grow(&small, seed.child(1))?];
+        if self.watch.should_stop() {
+            // Forests cut short must not choose.
+            return Err(CausalError::Stopped);
+        }
+        let [one, two] = forests.map(|forest| self.out_of_bag(&forest, self.rows));
         let centred = self.centred;
-        let mut rows = vec![f64::NAN; centred.rows.len()];
+        let mut parts = vec![f64::NAN; self.rows.len()];
         let (mut loss, mut total, mut along, mut square) = (0.0, 0.0, 0.0, 0.0);
-        for (i, &row) in centred.rows.iter().enumerate() {
+        for (i, &row) in self.rows.iter().enumerate() {
             let row = row as usize;
             let weight = self.weights.map_or(1.0, |weights| weights[row]);
             let part = |value: &dyn Fn(usize) -> f64| -> f64 {
@@ -152,19 +261,44 @@ impl Ground<'_> {
                 continue;
             }
             let y = centred.outcome[row];
-            rows[i] = weight * (y - a) * (y - b);
-            loss += rows[i];
+            parts[i] = weight * (y - a) * (y - b);
+            loss += parts[i];
             total += weight;
             let constant = part(&|k| average[k]);
             along += weight * (y - constant) * (0.5 * (a + b) - constant);
             square += weight * (a - constant) * (b - constant);
         }
         let slope = if square > 0.0 { (along / square).clamp(0.0, 1.0) } else { 0.0 };
-        Ok(Trial { loss: if total > 0.0 { loss / total } else { f64::INFINITY }, slope, rows })
+        let loss = if total > 0.0 { loss / total } else { f64::INFINITY };
+        Ok(Trial { loss, slope, parts: self.by_cluster(parts) })
     }
 
-    fn out_of_bag(&self, forest: &Forest) -> Vec<Vec<f64>> {
-        let key = |row: u32| self.row_ids[row as usize];
-        forest.predict_out_of_bag(&self.inputs.columns(), &self.centred.rows, &key, false).values
+    /// One number per cluster, in the order of their codes; the numbers as they are without clusters.
+    /// The same rows are NaN in every trial of a seed, so sums of two trials are comparable.
+    fn by_cluster(&self, parts: Vec<f64>) -> Vec<f64> {
+        if self.clusters.is_none() {
+            return parts;
+        }
+        let mut keyed: Vec<(u64, f64)> = self.rows.iter().map(|&row| self.row_ids[row as usize]).zip(parts).collect();
+        // Stable, so that sums do not depend on anything but the rows' order.
+        keyed.sort_by_key(|pair| pair.0);
+        let sum = |cluster: &[(u64, f64)]| {
+            let known = || cluster.iter().map(|pair| pair.1).filter(|part| !part.is_nan());
+            known().next().map_or(f64::NAN, |_| known().sum())
+        };
+        keyed.chunk_by(|a, b| a.0 == b.0).map(sum).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lowest;
+
+    #[test]
+    fn a_lone_dip_does_not_win_over_a_valley() {
+        assert_eq!(lowest(&[9.0, 4.0, 3.5, 4.0, 8.0, 3.4, 8.0]), Some(2));
+        assert_eq!(lowest(&[3.0, 4.0, 5.0]), Some(0));
+        assert_eq!(lowest(&[5.0, 4.0, 3.0]), Some(2));
+        assert_eq!(lowest(&[]), None);
     }
 }

@@ -67,14 +67,19 @@ impl ForestModel {
             outcome: task.outcome.to_owned(),
             arms: vec![task.treatment_name.to_owned()],
             n_trees: forest.n_trees() as u64,
+            n_trees_asked: settings.n_trees as u64,
             min_arm_rows: settings.min_arm_rows,
             chosen_by: if config.min_arm_rows.is_some() { "config".into() } else { "default".into() },
+            linear: false,
             candidates: Vec::new(),
             constant: false,
             shrinkage: 1.0,
             mean_leaves: n_leaves as f64 / forest.n_trees().max(1) as f64,
+            averages: Vec::new(),
+            calibration: Vec::new(),
         };
-        Ok((ForestModel { forests: vec![forest], average: vec![average], shrinkage: vec![1.0] }, vec![report]))
+        let (forests, average, lines) = (vec![forest], vec![average], vec![Vec::new()]);
+        Ok((ForestModel { forests, average, shrinkage: vec![1.0], lines }, vec![report]))
     }
 }
 
