@@ -1,7 +1,5 @@
 //! A grown uplift forest: shapes, and the arms' mean outcomes in every leaf.
 
-use std::sync::OnceLock;
-
 use impactiq_data::Seed;
 
 use crate::error::TreesError;
@@ -24,8 +22,8 @@ pub struct UpliftForest {
     /// By tree: where its leaves' means start in `means`, counted in leaves.
     pub(super) first_leaf: Vec<usize>,
     pub(super) means: Vec<f64>,
-    /// The trees laid out for walking, once somebody asks.
-    walkers: OnceLock<Option<Walkers>>,
+    /// The trees laid out for walking; `None` where they cannot be.
+    walkers: Option<Walkers>,
 }
 
 impl PartialEq for UpliftForest {
@@ -71,7 +69,7 @@ impl UpliftForest {
                 first
             })
             .collect();
-        let walkers = OnceLock::new();
+        let walkers = Walkers::new(&trees, n_features);
         UpliftForest { n_features, n_arms, bags, tree_seeds, trees, first_leaf, means, walkers }
     }
 
@@ -95,9 +93,9 @@ impl UpliftForest {
         &self.trees
     }
 
-    /// The trees laid out for walking: done at the first call, kept for the next ones.
+    /// The trees laid out for walking.
     pub(super) fn walkers(&self) -> Option<&Walkers> {
-        self.walkers.get_or_init(|| Walkers::new(&self.trees, self.n_features)).as_ref()
+        self.walkers.as_ref()
     }
 
     /// One forest with the trees of both, as if grown together.
