@@ -185,8 +185,6 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let n_nodes: usize = forest.trees().iter().map(|tree| tree.nodes().len()).sum();
 
     let test_x = BinnedFeatures::encode(&test.table, &names, x.bins()).map_err(|e| say(&e))?;
-    // The first call lays the trees out.
-    forest.predict(&test_x, Some(&[0]), false);
     let at = cpu_seconds(start);
     forest.predict(&test_x, None, false);
     let plain = cpu_seconds(start) - at;

@@ -177,7 +177,7 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
         }
         if !trees.is_empty() {
             let grown = Forest::assemble((n_features, self.kind), self.config.bags(), bag_seeds, trees, moments);
-            forest = forest.merge(grown)?;
+            forest = if forest.n_trees() == 0 { grown } else { forest.merge(grown)? };
         }
         Ok(forest)
     }

@@ -1,7 +1,5 @@
 //! A grown forest: shapes, leaf moments and which rows its bags have seen.
 
-use std::sync::OnceLock;
-
 use impactiq_data::Seed;
 
 use crate::error::TreesError;
@@ -27,8 +25,8 @@ pub struct Forest {
     /// By tree: where its leaves' moments start in `moments`, counted in leaves.
     pub(super) first_leaf: Vec<usize>,
     pub(super) moments: Vec<f32>,
-    /// The trees laid out for walking, once somebody asks.
-    walkers: OnceLock<Option<Walkers>>,
+    /// The trees laid out for walking; `None` where they cannot be.
+    walkers: Option<Walkers>,
 }
 
 impl PartialEq for Forest {
@@ -74,7 +72,8 @@ impl Forest {
                 first
             })
             .collect();
-        Forest { n_features, kind, bags, bag_seeds, trees, first_leaf, moments, walkers: OnceLock::new() }
+        let walkers = Walkers::new(&trees, n_features);
+        Forest { n_features, kind, bags, bag_seeds, trees, first_leaf, moments, walkers }
     }
 
     /// Number of trees.
@@ -102,9 +101,9 @@ impl Forest {
         &self.trees
     }
 
-    /// The trees laid out for walking: done at the first call, kept for the next ones.
+    /// The trees laid out for walking.
     pub(super) fn walkers(&self) -> Option<&Walkers> {
-        self.walkers.get_or_init(|| Walkers::new(&self.trees, self.n_features)).as_ref()
+        self.walkers.as_ref()
     }
 
     /// One forest with the trees of both, as if grown together.

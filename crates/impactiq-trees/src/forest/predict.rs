@@ -37,8 +37,8 @@ pub struct ForestPredictions {
 pub type RowKey<'a> = &'a (dyn Fn(u32) -> u64 + Sync);
 
 impl Forest {
-    /// Predicts for all rows, or for those at `rows`, from all trees. The first call lays the trees
-    /// out for walking; later ones, of a single row too, find them ready.
+    /// Predicts for all rows, or for those at `rows`, from all trees. The trees stand ready for
+    /// walking, so a single row costs no more than its walks.
     ///
     /// # Panics
     /// When a row does not exist or `x` does not have [`Forest::n_features`] features.
