@@ -77,6 +77,7 @@ pub fn merge_forests(first: CausalModel, second: CausalModel) -> Result<CausalMo
     let names = |model: &CausalModel| model.outcomes.iter().map(|outcome| outcome.name.clone()).collect::<Vec<_>>();
     let same = [
         ("the arms", first.arms == second.arms),
+        ("the dose", first.dose == second.dose),
         ("the features", first.features == second.features),
         ("the bins of the features", first.bins == second.bins),
         ("the outcomes", names(&first) == names(&second)),
@@ -84,7 +85,7 @@ pub fn merge_forests(first: CausalModel, second: CausalModel) -> Result<CausalMo
     if let Some((what, _)) = same.iter().find(|(_, same)| !same) {
         return Err(other(what));
     }
-    let CausalModel { arms, features, bins, outcomes } = first;
+    let CausalModel { arms, features, bins, outcomes, dose } = first;
     let merged = outcomes.into_iter().zip(second.outcomes).map(|(mut a, b)| match (a.effect, b.effect) {
         (EffectModel::CausalForest(one), EffectModel::CausalForest(two)) => {
             a.effect = EffectModel::CausalForest(one.merge(two)?);
@@ -93,7 +94,7 @@ pub fn merge_forests(first: CausalModel, second: CausalModel) -> Result<CausalMo
         _ => Err(other("the kind of learner")),
     });
     let outcomes = merged.collect::<Result<Vec<_>, CausalError>>()?;
-    Ok(CausalModel::new(arms, features, bins, outcomes))
+    Ok(CausalModel::new(arms, features, bins, outcomes).of_dose(dose))
 }
 
 fn other(differs: &str) -> CausalError {

@@ -103,7 +103,6 @@ pub struct FitTask<'a> {
 }
 
 /// A fitted base learner.
-#[expect(clippy::large_enum_variant, reason = "a model has few of them: a box would save nothing")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum BaseModel {
     /// The same answer for every row: the target had one value.

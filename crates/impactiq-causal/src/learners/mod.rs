@@ -45,7 +45,6 @@ use crate::error::CausalError;
 use crate::nuisance::loss_of;
 
 /// A learned effect of each arm on one outcome.
-#[expect(clippy::large_enum_variant, reason = "a model has one per outcome: a box would save nothing")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum EffectModel {
     /// S-learner.
