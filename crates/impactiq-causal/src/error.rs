@@ -305,6 +305,22 @@ impl From<TreesError> for CausalError {
     }
 }
 
+/// Which columns are in question, and what to do about either reason.
+fn post_treatment_hint(features: &[MovedFeature]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for m in features {
+        let name = m.feature.split(" = ").next().unwrap_or_default().trim_end_matches(" is missing");
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    format!(
+        "the data cannot tell the two apart: if it is known only after treatment, set roles.post_treatment: [{}]; \
+         if assignment depended on it, declare assignment.probability per row or assignment.kind: observational",
+        names.join(", ")
+    )
+}
+
 impl CausalError {
     /// What to do next, when there is something better than reading the message.
     pub fn hint(&self) -> Option<String> {
@@ -328,20 +344,7 @@ impl CausalError {
                 format!("set `learner: {{kind: {first}}}`; learners of doses: {learners}")
             }
             CausalError::UnknownArm { found, .. } => format!("the arms are: {}", shorten(found, 20)),
-            CausalError::PostTreatment { features } => {
-                let mut names: Vec<&str> = Vec::new();
-                for m in features {
-                    let name = m.feature.split(" = ").next().unwrap_or_default().trim_end_matches(" is missing");
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                }
-                format!(
-                    "the data cannot tell the two apart: if it is known only after treatment, set roles.post_treatment: [{}]; \
-                     if assignment depended on it, declare assignment.probability per row or assignment.kind: observational",
-                    names.join(", ")
-                )
-            }
+            CausalError::PostTreatment { features } => post_treatment_hint(features),
             CausalError::LeakyFeature { .. } => {
                 "a feature must be known before treatment: take the column out of its expression".into()
             }

@@ -4,15 +4,15 @@
 //! cross-fitted afresh: on the evaluation rows alone, or on all rows of the data where the
 //! evaluation rows are few. The metrics themselves live one floor down.
 
+mod asked;
 mod dose;
 mod instrument;
 
 use std::borrow::Cow;
 
-use impactiq_data::{Assignment, Dataset, Stream, Watch};
-use impactiq_metrics::report::{self, EvaluateOptions, Evaluation};
+use impactiq_data::{Assignment, Dataset, Watch};
+use impactiq_metrics::report;
 use impactiq_metrics::{Assignment as Lot, Scored};
-use serde::{Deserialize, Serialize};
 
 use crate::config::{CheckedConfig, ScoreKind};
 use crate::error::CausalError;
@@ -21,39 +21,8 @@ use crate::model::CausalModel;
 use crate::nuisance::{self, NuisanceReport, OutOfFold};
 use crate::overlap;
 use crate::train::run_nuisances;
-
-/// Below this many evaluation rows, nuisances learn from all rows of the data.
-const FEW_ROWS: usize = 5_000;
-
-/// Points of a curve.
-const CURVE_POINTS: usize = 100;
-
-/// What `evaluate` prints.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvaluateReport {
-    /// Rows evaluated.
-    pub n_rows: u64,
-    /// How well the nuisances behind doubly robust scores fit; `None` for ipw scores of a trial.
-    pub nuisance: Option<NuisanceReport>,
-    /// Per outcome and arm.
-    pub contrasts: Vec<ContrastEvaluation>,
-}
-
-/// The evaluation of one arm's effect on one outcome.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ContrastEvaluation {
-    /// The outcome.
-    pub outcome: String,
-    /// The arm, compared with the control.
-    pub arm: String,
-    /// Metrics, curves and deciles.
-    #[serde(flatten)]
-    pub evaluation: Evaluation,
-}
-
-/// Scores to evaluate: `scores[outcome][contrast][i]` belongs to the i-th evaluation row;
-/// contrast 0 is the first arm after the control.
-pub type Scores = Vec<Vec<Vec<f64>>>;
+pub use asked::{ContrastEvaluation, EvaluateReport, Scores};
+use asked::{FEW_ROWS, is_whole, options};
 
 /// Evaluates a model's effects on some rows of a data set.
 ///
@@ -141,21 +110,6 @@ pub fn evaluate_scores(
     }
     watch.progress("evaluate", total, total);
     Ok(EvaluateReport { n_rows: rows.len() as u64, nuisance: nuisances.report, contrasts })
-}
-
-fn options(config: &CheckedConfig) -> EvaluateOptions {
-    let settings = &config.config().evaluate;
-    EvaluateOptions {
-        k: settings.k.clone(),
-        bootstrap: settings.bootstrap as usize,
-        seed: config.seed().stream(Stream::Bootstrap),
-        n_curve_points: CURVE_POINTS,
-    }
-}
-
-/// True when the rows are all rows of the data in their order.
-fn is_whole(data: &Dataset, rows: &[u32]) -> bool {
-    rows.len() == data.n_rows() && rows.iter().enumerate().all(|(place, &row)| row as usize == place)
 }
 
 /// Nuisances of the evaluation rows; no means for ipw scores.

@@ -5,121 +5,26 @@
 
 mod dose;
 mod instrument;
-
-use std::fmt;
+mod report;
 
 use impactiq_data::{Assignment, Dataset, Seed, Stream, Watch};
-use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Inputs;
 use crate::config::CheckedConfig;
-use crate::effect::{self, ContrastAverages};
+use crate::effect;
 use crate::error::CausalError;
-use crate::health::{self, CheckReport, Warning};
-use crate::instrument::InstrumentReport;
+use crate::health::{self, CheckReport};
 use crate::learners::{
     ChoiceReport, ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect,
 };
 use crate::model::{CausalModel, OutcomeModel};
-use crate::nuisance::{self, NuisanceReport, Nuisances, OutOfFold};
+use crate::nuisance::{self, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
+pub(crate) use report::smaller;
+pub use report::{ArmCounts, DoseSummary, TrainReport, Trained};
 
 /// The stages a watch hears of, in order.
 pub const STAGES: [&str; 4] = ["guard", "nuisance", "averages", "learner"];
-
-/// A trained model and what was learned on the way.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// The model.
-    pub model: CausalModel,
-    /// The report, as `train` prints it.
-    pub report: TrainReport,
-}
-
-/// What `train` prints; the door adds model, seconds and memory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainReport {
-    /// Rows kept.
-    pub n_rows: u64,
-    /// Rows held out from the learner.
-    pub n_holdout: u64,
-    /// Rows per arm, the control first; empty with a dose.
-    pub arms: ArmCounts,
-    /// The dose, where the treatment is an amount.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dose: Option<DoseSummary>,
-    /// What the instrument tells, by outcome; for instrumental forests.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub instruments: Vec<InstrumentReport>,
-    /// Average effects per outcome and arm, over all kept rows.
-    pub contrasts: Vec<ContrastAverages>,
-    /// How well the nuisances fit, out of fold.
-    pub nuisance: NuisanceReport,
-    /// Overlap of each arm with the control.
-    pub overlap: Vec<ArmOverlap>,
-    /// What was chosen for each causal forest.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub forests: Vec<ForestReport>,
-    /// Coefficients of linear final stages.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub linear: Vec<LinearReport>,
-    /// What was chosen on held-out rows, by outcome, where learners were compared or recalibrated.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub choices: Vec<ChoiceReport>,
-    /// What to keep in mind.
-    pub warnings: Vec<Warning>,
-}
-
-/// A dose in numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DoseSummary {
-    /// Its column: effects are per unit of it.
-    pub column: String,
-    /// Weighted mean.
-    pub mean: f64,
-    /// Smallest.
-    pub smallest: f64,
-    /// Largest.
-    pub largest: f64,
-    /// Share of its variance that features leave unexplained; 1 for a randomised dose.
-    pub free_share: f64,
-}
-
-/// Rows per arm in the arms' order; JSON: `{"0": 150, "1": 850}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArmCounts(pub Vec<(String, u64)>);
-
-impl Serialize for ArmCounts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (arm, n) in &self.0 {
-            map.serialize_entry(arm, n)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for ArmCounts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Counts;
-        impl<'de> Visitor<'de> for Counts {
-            type Value = ArmCounts;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table {arm: rows}")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ArmCounts, A::Error> {
-                let mut counts = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    counts.push(entry);
-                }
-                Ok(ArmCounts(counts))
-            }
-        }
-        deserializer.deserialize_map(Counts)
-    }
-}
 
 /// Trains a model: guard → nuisances and averages on all rows → learner outside the hold-out.
 ///
@@ -174,15 +79,6 @@ fn varies(nuisances: &Nuisances) -> bool {
 
 pub(crate) use dose::dose_nuisances;
 pub(crate) use instrument::{chosen, instrument_nuisances};
-
-/// Forests that were stopped before they had all their trees.
-pub(crate) fn smaller(forests: &[ForestReport]) -> impl Iterator<Item = Warning> {
-    forests.iter().filter(|forest| forest.n_trees < forest.n_trees_asked).map(|forest| Warning::SmallerForest {
-        outcome: forest.outcome.clone(),
-        n_trees: forest.n_trees,
-        asked: forest.n_trees_asked,
-    })
-}
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.
 pub(crate) fn run_nuisances(

@@ -1,5 +1,7 @@
 //! A dataset: everything a learner sees of the rows, checked and binned once.
 
+mod subset;
+
 use rayon::prelude::*;
 
 use crate::bin_columns::{BinColumns, FeatureKind};
@@ -214,6 +216,17 @@ impl<'a> DatasetBuilder<'a> {
         DatasetBuilder { roles, row_ids, assignment: Assignment::Shares, max_codes: MAX_CODES, seed }
     }
 
+    /// The dose without arms, or the arms without a dose.
+    fn exposure(&self, table: &Table) -> Result<(Option<Dose>, Treatment), DataError> {
+        let (roles, at) = (self.roles, |row: usize| self.row_ids[row] + 1);
+        let Some(name) = &roles.dose else {
+            let column = table.column(&roles.treatment)?;
+            return Ok((None, Treatment::from_column(&roles.treatment, column, &roles.control, at)?));
+        };
+        let values = checked(name, "dose", table.column(name)?, &at, "doses must be finite", |_| true)?;
+        Ok((Some(Dose::new(name, values)?), Treatment { arms: Arms::new(Vec::new()), codes: Vec::new() }))
+    }
+
     /// Checks every role and bins the features. The table's feature columns move into
     /// [`Dataset::raw`].
     ///
@@ -229,17 +242,7 @@ impl<'a> DatasetBuilder<'a> {
             return Err(DataError::Length { what: "row numbers".into(), expected: n, found: self.row_ids.len() });
         }
         let at = |row: usize| self.row_ids[row] + 1;
-        let dose = match &roles.dose {
-            None => None,
-            Some(name) => Some(Dose::new(
-                name,
-                checked(name, "dose", table.column(name)?, &at, "doses must be finite", |_| true)?,
-            )?),
-        };
-        let treatment = match &dose {
-            Some(_) => Treatment { arms: Arms::new(Vec::new()), codes: Vec::new() },
-            None => Treatment::from_column(&roles.treatment, table.column(&roles.treatment)?, &roles.control, at)?,
-        };
+        let (dose, treatment) = self.exposure(&table)?;
         let outcomes =
             roles.outcomes.iter().map(|name| outcome(name, table.column(name)?, &at)).collect::<Result<Vec<_>, _>>()?;
         let weights = match &roles.weight {
@@ -288,41 +291,6 @@ impl Dataset {
     /// Number of rows n.
     pub fn n_rows(&self) -> usize {
         self.row_ids.len()
-    }
-
-    /// The same data for some rows, in the order given; arms and bins stay.
-    ///
-    /// # Panics
-    /// When a row does not exist (a bug of the caller).
-    pub fn subset(&self, rows: &[u32]) -> Dataset {
-        fn pick<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
-            rows.iter().map(|&row| values[row as usize]).collect()
-        }
-        let pick_some = |values: &Option<Vec<f64>>| values.as_ref().map(|values| pick(values, rows));
-        let codes_some = |values: &Option<Vec<u32>>| values.as_ref().map(|values| pick(values, rows));
-        // Rows with a dose have no codes.
-        let codes = if self.dose.is_some() { Vec::new() } else { pick(&self.treatment.codes, rows) };
-        Dataset {
-            row_ids: pick(&self.row_ids, rows),
-            features: self.features.subset(rows),
-            n_modifiers: self.n_modifiers,
-            raw: self.raw.subset(rows),
-            outcomes: self
-                .outcomes
-                .iter()
-                .map(|o| Outcome { name: o.name.clone(), kind: o.kind, values: pick(&o.values, rows) })
-                .collect(),
-            treatment: Treatment { arms: self.treatment.arms.clone(), codes },
-            dose: self.dose.as_ref().map(|dose| dose.subset(rows)),
-            assignment: match &self.assignment {
-                Assignment::PerRow(p) => Assignment::PerRow(p.iter().map(|p| pick(p, rows)).collect()),
-                other => other.clone(),
-            },
-            weights: pick_some(&self.weights),
-            clusters: codes_some(&self.clusters),
-            fixed_folds: codes_some(&self.fixed_folds),
-            instrument: pick_some(&self.instrument),
-        }
     }
 
     /// An outcome by name.

@@ -56,7 +56,19 @@ pub fn model_card(manifest: &Manifest) -> String {
         }
         text.push('\n');
     }
-    text.push_str("## Average effects on all kept rows\n\n");
+    text.push_str(&averages(manifest));
+    text.push_str(
+        "\n## Limits\n\n\
+         - Effects hold for people like those of the trial, treated as they were treated there.\n\
+         - A score of one person is uncertain; decisions are for groups. `impactiq evaluate` measures how well the \
+         scores rank people the model has not seen.\n",
+    );
+    text
+}
+
+/// The average effects as a Markdown table.
+fn averages(manifest: &Manifest) -> String {
+    let mut text = String::from("## Average effects on all kept rows\n\n");
     text.push_str("| outcome | arm | effect | 95 % interval |\n|---|---|---:|---|\n");
     for contrast in manifest.training.get("contrasts").and_then(Value::as_array).into_iter().flatten() {
         let number = |key: &str| contrast.pointer(&format!("/ate/{key}")).and_then(Value::as_f64);
@@ -71,12 +83,6 @@ pub fn model_card(manifest: &Manifest) -> String {
             cell(number("upper"))
         ));
     }
-    text.push_str(
-        "\n## Limits\n\n\
-         - Effects hold for people like those of the trial, treated as they were treated there.\n\
-         - A score of one person is uncertain; decisions are for groups. `impactiq evaluate` measures how well the \
-         scores rank people the model has not seen.\n",
-    );
     text
 }
 

@@ -72,6 +72,22 @@ fn n_models(learner: LearnerKind, n_arms: usize) -> Option<usize> {
     })
 }
 
+/// Whether a learner has just the arrays that its kind has.
+fn check_arrays(parts: &Parts, prefix: &str) -> Result<(), CausalError> {
+    let is_forest =
+        matches!(parts.learner, LearnerKind::CausalForest | LearnerKind::InstrumentalForest | LearnerKind::ForestDr);
+    if parts.forest.is_some() != is_forest {
+        return Err(CausalError::corrupt(prefix, "forests and the kind of learner do not go together"));
+    }
+    if parts.linear.is_some() != matches!(parts.learner, LearnerKind::LinearDml | LearnerKind::LinearDr) {
+        return Err(CausalError::corrupt(prefix, "linear effects and the kind of learner do not go together"));
+    }
+    if parts.uplift.is_some() != matches!(parts.learner, LearnerKind::UpliftForest | LearnerKind::UpliftTree) {
+        return Err(CausalError::corrupt(prefix, "uplift trees and the kind of learner do not go together"));
+    }
+    Ok(())
+}
+
 /// # Errors
 /// [`CausalError::Corrupt`] for parts that do not make the learner.
 pub(super) fn read_parts(
@@ -87,17 +103,7 @@ pub(super) fn read_parts(
         let problem = format!("{} models where {expected} were expected", parts.models.len());
         return Err(CausalError::corrupt(prefix, problem));
     }
-    let is_forest =
-        matches!(learner, LearnerKind::CausalForest | LearnerKind::InstrumentalForest | LearnerKind::ForestDr);
-    if parts.forest.is_some() != is_forest {
-        return Err(CausalError::corrupt(prefix, "forests and the kind of learner do not go together"));
-    }
-    if parts.linear.is_some() != matches!(learner, LearnerKind::LinearDml | LearnerKind::LinearDr) {
-        return Err(CausalError::corrupt(prefix, "linear effects and the kind of learner do not go together"));
-    }
-    if parts.uplift.is_some() != matches!(learner, LearnerKind::UpliftForest | LearnerKind::UpliftTree) {
-        return Err(CausalError::corrupt(prefix, "uplift trees and the kind of learner do not go together"));
-    }
+    check_arrays(&parts, prefix)?;
     if let Some(header) = parts.uplift {
         return uplift::read(learner, header, prefix, (shape.names.len(), shape.n_arms), reader);
     }

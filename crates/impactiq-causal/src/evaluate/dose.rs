@@ -9,7 +9,7 @@ use impactiq_metrics::named::Metrics;
 use impactiq_metrics::report;
 use impactiq_metrics::{Assignment as Lot, Estimate, Scored};
 
-use super::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
+use super::asked::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
 use crate::config::CheckedConfig;
 use crate::dml::{ScoreRows, spread};
 use crate::dose::{NO_ARMS, Residuals};

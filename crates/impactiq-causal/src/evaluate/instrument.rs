@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use impactiq_data::{Dataset, Watch};
 use impactiq_metrics::{Assignment as Lot, Scored, calibration, report};
 
-use super::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
+use super::asked::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
 use crate::config::CheckedConfig;
 use crate::error::CausalError;
 use crate::instrument::{Chosen, InstrumentResiduals, NOT_ASSIGNED, mean_score};

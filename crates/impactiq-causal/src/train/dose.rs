@@ -2,7 +2,7 @@
 
 use impactiq_data::{Assignment, Dataset, Dose, Stream, Watch};
 
-use super::{ArmCounts, DoseSummary, TrainReport, Trained};
+use super::report::{ArmCounts, DoseSummary, TrainReport, Trained, smaller};
 use crate::base::Inputs;
 use crate::config::CheckedConfig;
 use crate::dose::{averages, free_share};
@@ -40,7 +40,7 @@ pub(super) fn train(
         dose_nuisances(config, &part, &dose.subset(&rows), watch)?.spread(&rows, data.n_rows())
     };
     let (model, forests) = learn(config, data, dose, &rows, &centring, watch)?;
-    warnings.extend(super::smaller(&forests));
+    warnings.extend(smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
         n_holdout: (data.n_rows() - rows.len()) as u64,

@@ -2,7 +2,7 @@
 
 use impactiq_data::{Dataset, Dose, Stream, Watch};
 
-use super::{ArmCounts, TrainReport, Trained};
+use super::report::{ArmCounts, TrainReport, Trained};
 use crate::base::Inputs;
 use crate::config::CheckedConfig;
 use crate::error::CausalError;

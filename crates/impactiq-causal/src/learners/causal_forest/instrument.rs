@@ -43,10 +43,8 @@ impl ForestModel {
             let what = format!("what the instrument '{}' does to the treatment outside the hold-out", task.name);
             return Err(CausalError::NoVariation { what });
         }
-        let zero_one = task.rows.iter().all(|&row| matches!(task.instrument[row as usize], 0.0 | 1.0));
-        let encouraged: Option<Vec<u8>> =
-            zero_one.then(|| task.instrument.iter().map(|&z| u8::from(z == 1.0)).collect());
-        let settings = forest_config(config, task.rows.len(), zero_one);
+        let encouraged = encouraged(task);
+        let settings = forest_config(config, task.rows.len(), encouraged.is_some());
         let of_trees = TreesTask {
             rows: task.rows,
             outcome: &y,
@@ -81,6 +79,12 @@ impl ForestModel {
         let (forests, average, lines) = (vec![forest], vec![average], vec![Vec::new()]);
         Ok((ForestModel { forests, average, shrinkage: vec![1.0], lines }, vec![report]))
     }
+}
+
+/// 1 where the instrument is, for an instrument of zeros and ones.
+fn encouraged(task: &InstrumentTask<'_>) -> Option<Vec<u8>> {
+    let zero_one = task.rows.iter().all(|&row| matches!(task.instrument[row as usize], 0.0 | 1.0));
+    zero_one.then(|| task.instrument.iter().map(|&z| u8::from(z == 1.0)).collect())
 }
 
 fn forest_config(config: &LearnerConfig, n_rows: usize, zero_one: bool) -> ForestConfig {

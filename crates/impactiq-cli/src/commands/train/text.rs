@@ -5,6 +5,7 @@ use std::path::Path;
 use impactiq_causal::effect::ContrastAverages;
 use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
+use impactiq_causal::train::TrainReport;
 use impactiq_metrics::estimands::Estimand;
 
 use super::TrainedModel;
@@ -17,17 +18,7 @@ impl TrainedModel {
     pub fn text(&self, output: &Path) -> String {
         let report = &self.report;
         let data = &self.manifest.data;
-        let arms: Vec<String> = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n))).collect();
-        let treatment = match &report.dose {
-            Some(dose) => format!(
-                "Dose {}: mean {}, from {} to {}",
-                dose.column,
-                number::plain(dose.mean),
-                number::plain(dose.smallest),
-                number::plain(dose.largest)
-            ),
-            None => format!("Arms (control first): {}", arms.join(" · ")),
-        };
+        let treatment = treatment(report);
         let mut text = format!(
             "Model {} in {}\nRows: {} of {} kept, {} of them held out for evaluation\n{treatment}\n",
             self.manifest.id,
@@ -151,6 +142,23 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ]);
     }
     table
+}
+
+/// What the treatment is, in a line.
+fn treatment(report: &TrainReport) -> String {
+    match &report.dose {
+        Some(dose) => format!(
+            "Dose {}: mean {}, from {} to {}",
+            dose.column,
+            number::plain(dose.mean),
+            number::plain(dose.smallest),
+            number::plain(dose.largest)
+        ),
+        None => {
+            let arms = report.arms.0.iter().map(|(arm, n)| format!("{arm}: {}", number::count(*n)));
+            format!("Arms (control first): {}", arms.collect::<Vec<_>>().join(" · "))
+        }
+    }
 }
 
 /// Whose average an AIPW estimate is, where it is not everybody's.
