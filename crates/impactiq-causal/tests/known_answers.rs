@@ -35,7 +35,10 @@ const LEARNER: &str = "split: {holdout: 0}\nnuisance: {n_trees: 60}\n\
 #[test]
 fn the_welfare_wording_experiment() {
     let Some(table) = shared_data::table("gss_welfare/welfare.csv.gz") else { return };
-    let yaml = format!("roles: {{treatment: w, control: 0, outcome: y, id: id}}\n{LEARNER}");
+    // Wordings were dealt in other shares in some years, and questions asked in some years only are
+    // missing more often with one of them: the guard refuses those columns, and rightly.
+    let features = "[age, educ, polviews, sex, partyid, hompop, earnrs]";
+    let yaml = format!("roles: {{treatment: w, control: 0, outcome: y, features: {features}}}\n{LEARNER}");
     contains("GSS", &forests(&yaml, table)[0].averages[0].all, -0.3380);
 }
 

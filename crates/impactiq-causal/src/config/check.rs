@@ -420,7 +420,7 @@ mod tests {
         let error = config("dose: x", "learner: {kind: t}").check_settings().unwrap_err();
         assert_eq!(
             error.hint().unwrap(),
-            "set `learner: {kind: causal_forest}`; learners of doses: causal_forest, nonparam_dml"
+            "set `learner: {kind: causal_forest}`; learners of doses: causal_forest, nonparam_dml, instrumental_forest"
         );
         let slip = config("dose: xx", forest).check(table().names()).unwrap_err();
         assert_eq!(slip.hint().unwrap(), "did you mean 'x'?");

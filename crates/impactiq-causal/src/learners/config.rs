@@ -53,6 +53,7 @@ impl LearnerKind {
     pub const ALL: [LearnerKind; 16] = [
         LearnerKind::S,
         LearnerKind::T,
+        LearnerKind::CausalForest,
         LearnerKind::X,
         LearnerKind::R,
         LearnerKind::Dr,
@@ -61,7 +62,6 @@ impl LearnerKind {
         LearnerKind::ClassTransformation,
         LearnerKind::LinearDml,
         LearnerKind::LinearDr,
-        LearnerKind::CausalForest,
         LearnerKind::InstrumentalForest,
         LearnerKind::UpliftForest,
         LearnerKind::UpliftTree,
