@@ -371,9 +371,8 @@ fn a_causal_forest_knows_a_known_effect_and_how_well() {
     assert_eq!((&plain.cate, plain.lower.len(), plain.mean.len()), (&predicted.cate, 0, 0));
     let forest = &report.forests[0];
     assert_eq!((forest.chosen_by.as_str(), forest.n_trees, forest.shrinkage), ("r_loss", 200, 1.0));
-    // Losses are smoothed over neighbouring sizes: the choice is a candidate, not always of smallest loss.
-    let chosen = (!forest.constant).then_some(forest.min_arm_rows);
-    assert!(forest.candidates.iter().any(|c| c.min_arm_rows == chosen));
+    assert!(forest.candidates.len() > 1, "{forest:?}");
+    assert!(forest.candidates.iter().all(|c| c.r_loss.is_finite()), "{forest:?}");
 }
 
 #[test]
