@@ -5,21 +5,20 @@
 
 mod dose;
 mod instrument;
+mod outcomes;
 mod report;
 
-use impactiq_data::{Assignment, Dataset, Seed, Stream, Watch};
+use impactiq_data::{Assignment, Dataset, Seed, Watch};
 
 use crate::base::Inputs;
 use crate::config::CheckedConfig;
 use crate::effect;
 use crate::error::CausalError;
 use crate::health::{self, CheckReport};
-use crate::learners::{
-    ChoiceReport, ForestReport, LearnerKind, LearnerNuisances, LearnerTask, LinearReport, fit_effect,
-};
-use crate::model::{CausalModel, OutcomeModel};
+use crate::learners::{LearnerKind, LearnerNuisances, LearnerTask, fit_effect};
 use crate::nuisance::{self, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
+use outcomes::{Learned, Outcomes, learning_rows};
 pub(crate) use report::smaller;
 pub use report::{ArmCounts, DoseSummary, TrainReport, Trained};
 
@@ -50,15 +49,16 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let report_nuisance = nuisances.report.clone();
     let side = LearnerSide::new(config, data, nuisances, watch)?;
     let n_holdout = (data.n_rows() - side.rows.len()) as u64;
-    let Learned { model, forests, linear, choices } = learn(config, side, watch)?;
-    let counts = data.treatment.counts();
-    let arms = data.treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect();
+    let Learned { model, forests, linear, choices } = side.outcomes.learn(watch, |outcome| {
+        let (task, seed) = side.task(outcome);
+        fit_effect(&config.config().learner, &side.inputs(), &task, seed, watch)
+    })?;
     let mut warnings = health::warnings(data, &balance, &overlap);
     warnings.extend(smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
         n_holdout,
-        arms: ArmCounts(arms),
+        arms: ArmCounts::of(&data.treatment),
         dose: None,
         instruments: Vec::new(),
         contrasts,
@@ -138,22 +138,12 @@ fn learner_nuisances(
     Ok(nuisances.means.iter().enumerate().map(of_outcome).collect())
 }
 
-/// A model and what the report says of how it came about.
-struct Learned {
-    model: CausalModel,
-    forests: Vec<ForestReport>,
-    linear: Vec<LinearReport>,
-    choices: Vec<ChoiceReport>,
-}
-
 /// What effect learners learn from: the rows outside the hold-out, and everything about them.
 pub(crate) struct LearnerSide<'a> {
     data: &'a Dataset,
+    outcomes: Outcomes<'a>,
     /// Rows outside the hold-out.
     pub rows: Vec<u32>,
-    features: Vec<String>,
-    ids: Vec<u64>,
-    seed: Seed,
     nuisances: Option<Vec<LearnerNuisances>>,
 }
 
@@ -166,8 +156,7 @@ impl<'a> LearnerSide<'a> {
         nuisances: Nuisances,
         watch: &dyn Watch,
     ) -> Result<Self, CausalError> {
-        let held_out = config.holdout(data)?;
-        let rows: Vec<u32> = (0..data.n_rows() as u32).filter(|&row| !held_out[row as usize]).collect();
+        let rows = learning_rows(config, data)?;
         let kind = config.config().learner.kind;
         let needed = config.config().learner.needs_nuisances() || kind.needs_propensity() && varies(&nuisances);
         let nuisances = if needed {
@@ -176,13 +165,11 @@ impl<'a> LearnerSide<'a> {
             drop(nuisances);
             None
         };
-        let features = data.features.names()[..data.n_modifiers].to_vec();
-        let seed = config.seed().stream(Stream::Learner);
-        Ok(LearnerSide { data, rows, features, ids: nuisance::sampling_ids(data), seed, nuisances })
+        Ok(LearnerSide { data, outcomes: Outcomes::new(config, data), rows, nuisances })
     }
 
     pub fn inputs(&self) -> Inputs<'_> {
-        Inputs { binned: &self.data.features, raw: &self.data.raw, names: &self.features, arm: None }
+        self.outcomes.inputs()
     }
 
     /// The task and the seed of an outcome.
@@ -197,32 +184,12 @@ impl<'a> LearnerSide<'a> {
             kind: of_outcome.kind,
             target: &of_outcome.values,
             weights: data.weights.as_deref(),
-            row_ids: &self.ids,
+            row_ids: &self.outcomes.ids,
             clusters: data.clusters.as_deref(),
             nuisances: self.nuisances.as_ref().map(|of_outcomes| &of_outcomes[outcome]),
         };
-        (task, self.seed.child(outcome as u64))
+        (task, self.outcomes.seed(outcome))
     }
-}
-
-fn learn(config: &CheckedConfig, side: LearnerSide<'_>, watch: &dyn Watch) -> Result<Learned, CausalError> {
-    let data = side.data;
-    let total = data.outcomes.len() as u64;
-    let mut outcomes = Vec::with_capacity(data.outcomes.len());
-    let (mut forests, mut linear, mut choices) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, outcome) in data.outcomes.iter().enumerate() {
-        watch.progress("learner", index as u64, total);
-        let (task, seed) = side.task(index);
-        let fitted = fit_effect(&config.config().learner, &side.inputs(), &task, seed, watch)?;
-        forests.extend(fitted.forests);
-        linear.extend(fitted.linear);
-        choices.extend(fitted.choice);
-        outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect: fitted.effect });
-    }
-    watch.progress("learner", total, total);
-    let bins = data.features.bins()[..data.n_modifiers].to_vec();
-    let model = CausalModel::new(data.treatment.arms.clone(), side.features, bins, outcomes);
-    Ok(Learned { model, forests, linear, choices })
 }
 
 /// Experiment health without training: every gate with its value and limit. Only

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use impactiq_data::Treatment;
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -76,6 +77,14 @@ pub struct DoseSummary {
 /// Rows per arm in the arms' order; JSON: `{"0": 150, "1": 850}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArmCounts(pub Vec<(String, u64)>);
+
+impl ArmCounts {
+    /// The rows of every arm; none of a dose, which has no arms.
+    pub(super) fn of(treatment: &Treatment) -> Self {
+        let counts = treatment.counts();
+        ArmCounts(treatment.arms.labels().iter().cloned().zip(counts.iter().map(|&n| n as u64)).collect())
+    }
+}
 
 impl Serialize for ArmCounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
