@@ -93,23 +93,18 @@ pub(super) fn choose(
             found = Some(search.leaves(lined, alone, true)?);
         }
     }
-    if config.linear_part != Some(true) || found.is_none() {
-        let trees = search.leaves(&plain, without, false)?;
-        if found.as_ref().is_none_or(|line| trees.trial.loss <= line.trial.loss) {
-            found = Some(trees);
+    let found = match found {
+        Some(line) if config.linear_part == Some(true) => line,
+        line => {
+            let trees = search.leaves(&plain, without, false)?;
+            line.filter(|line| line.trial.loss < trees.trial.loss).unwrap_or(trees)
         }
-    }
-    let smallest = plain.smallest_arm().max(1);
-    let Some(found) = found else {
-        // Without trials there is nothing but one effect for everybody.
-        let config = plain.with_leaf(&asked, smallest);
-        return Ok(Choice { config, candidates: search.candidates, linear: false, shrinkage: 1.0 });
     };
     let shrinkage = if shrink && found.size.is_some() { found.trial.slope } else { 1.0 };
     Ok(Choice {
         candidates: search.candidates,
         linear: found.linear,
-        config: plain.with_leaf(&asked, found.size.unwrap_or(smallest)),
+        config: plain.with_leaf(&asked, found.size.unwrap_or(search.smallest.max(1))),
         shrinkage,
     })
 }
