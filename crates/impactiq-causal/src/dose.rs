@@ -5,11 +5,12 @@
 //! differ it weighs people by the variance of their dose; a randomised dose has one for all.
 //! What must not live here: effects by row (learners), how nuisances are fitted (nuisance).
 
+use impactiq_data::dose::weighted_mean;
 use impactiq_data::{Dataset, Dose};
 use impactiq_metrics::Estimate;
 
 use crate::dml::{LinearScore, ScoreRows};
-use crate::effect::{ContrastAverages, Estimators};
+use crate::effect::ContrastAverages;
 use crate::error::CausalError;
 use crate::nuisance::{DoseNuisances, OutOfFold};
 
@@ -28,12 +29,9 @@ pub struct Residuals {
 impl Residuals {
     /// The residuals of one outcome.
     pub fn of(data: &Dataset, dose: &Dose, outcome: usize, nuisances: &DoseNuisances) -> Self {
-        let less = |values: &[f64], mean: &OutOfFold| -> Vec<f64> {
-            values.iter().enumerate().map(|(row, value)| value - mean.get(row)).collect()
-        };
         Residuals {
-            outcome: less(&data.outcomes[outcome].values, &nuisances.outcome[outcome]),
-            dose: less(&dose.values, &nuisances.dose),
+            outcome: nuisances.outcome[outcome].residuals(&data.outcomes[outcome].values),
+            dose: nuisances.dose.residuals(&dose.values),
         }
     }
 
@@ -48,7 +46,7 @@ impl Residuals {
             slope: self.dose.iter().map(|t| -t * t).collect(),
             constant: pairs().map(|(y, t)| y * t).collect(),
         };
-        score.solve(ScoreRows { weights: data.weights.as_deref(), clusters: data.clusters.as_deref() })
+        score.solve(ScoreRows::of(data))
     }
 
     /// Doubly robust scores of each row's effect of one unit: θ + T̃ (Ỹ − θT̃) / Var(T|X). Their mean
@@ -69,28 +67,12 @@ impl Residuals {
 /// # Errors
 /// As [`Residuals::average`].
 pub fn averages(data: &Dataset, dose: &Dose, nuisances: &DoseNuisances) -> Result<Vec<ContrastAverages>, CausalError> {
-    let none = || Estimate::undefined(NO_ARMS);
     let of_outcome = |outcome: usize| -> Result<ContrastAverages, CausalError> {
         let ate = Residuals::of(data, dose, outcome, nuisances).average(data)?;
-        Ok(ContrastAverages {
-            outcome: data.outcomes[outcome].name.clone(),
-            arm: dose.name.clone(),
-            estimators: Estimators {
-                difference_in_means: none(),
-                lin: none(),
-                aipw: none(),
-                ipw: none(),
-                tmle: none(),
-                partially_linear: Some(ate.clone()),
-            },
-            ate,
-            estimands: Vec::new(),
-            relative_lift: none(),
-            relative_lift_method: None,
-            incremental: none(),
-            control_mean: none(),
-            treated_mean: none(),
-        })
+        let mut averages =
+            ContrastAverages::without_arms(&data.outcomes[outcome].name, &dose.name, ate.clone(), NO_ARMS);
+        averages.estimators.partially_linear = Some(ate);
+        Ok(averages)
     };
     (0..data.outcomes.len()).map(of_outcome).collect()
 }
@@ -99,10 +81,10 @@ pub fn averages(data: &Dataset, dose: &Dose, nuisances: &DoseNuisances) -> Resul
 /// doses out.
 pub fn free_share(data: &Dataset, dose: &Dose, mean: &OutOfFold) -> f64 {
     let weights = data.weights.as_deref();
-    let around = |centre: &dyn Fn(usize) -> f64| {
-        let square = |(row, value): (usize, &f64)| (value - centre(row)).powi(2);
-        Dose { name: String::new(), values: dose.values.iter().enumerate().map(square).collect() }.mean(weights)
+    let around = |centre: &OutOfFold| {
+        let squares: Vec<f64> = centre.residuals(&dose.values).iter().map(|residual| residual.powi(2)).collect();
+        weighted_mean(&squares, weights)
     };
-    let overall = dose.mean(weights);
-    (around(&|row| mean.get(row)) / around(&|_| overall)).min(1.0)
+    let overall = OutOfFold::same(dose.mean(weights), dose.values.len());
+    (around(mean) / around(&overall)).min(1.0)
 }

@@ -87,6 +87,32 @@ pub struct ContrastAverages {
     pub treated_mean: Estimate,
 }
 
+impl ContrastAverages {
+    /// The averages where no arms can be compared, for the `reason` given: only `ate` is known.
+    pub(crate) fn without_arms(outcome: &str, treatment: &str, ate: Estimate, reason: &'static str) -> Self {
+        let none = || Estimate::undefined(reason);
+        ContrastAverages {
+            outcome: outcome.to_owned(),
+            arm: treatment.to_owned(),
+            ate,
+            estimators: Estimators {
+                difference_in_means: none(),
+                lin: none(),
+                aipw: none(),
+                ipw: none(),
+                tmle: none(),
+                partially_linear: None,
+            },
+            estimands: Vec::new(),
+            relative_lift: none(),
+            relative_lift_method: None,
+            incremental: none(),
+            control_mean: none(),
+            treated_mean: none(),
+        }
+    }
+}
+
 /// Columns that Lin's estimator adjusts for: raw numbers (missing as NaN) and indicators of the
 /// most frequent levels of categories. All features and controls take part, but for categories
 /// when there are so many rows that their indicators would not fit in memory: leaving a covariate

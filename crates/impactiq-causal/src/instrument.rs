@@ -10,10 +10,10 @@ use impactiq_metrics::Estimate;
 use impactiq_metrics::robust::Covariance;
 use serde::{Deserialize, Serialize};
 
-use crate::dml::{ScoreRows, spread};
-use crate::effect::{ContrastAverages, Estimators};
+use crate::dml::{ScoreRows, mean_of_scores};
+use crate::effect::ContrastAverages;
 use crate::error::CausalError;
-use crate::iv::{ConfidenceSet, FirstStage, Instrumented, wald};
+use crate::iv::{ConfidenceSet, FirstStage, Instrumented, Wald, wald};
 use crate::nuisance::{Encouragement, InstrumentNuisances, OutOfFold};
 
 /// Why estimators that compare arms have no value.
@@ -108,13 +108,10 @@ pub struct InstrumentResiduals {
 impl InstrumentResiduals {
     /// The residuals of one outcome.
     pub fn of(data: &Dataset, chosen: &Chosen, outcome: usize, nuisances: &InstrumentNuisances) -> Self {
-        let less = |values: &[f64], mean: &OutOfFold| -> Vec<f64> {
-            values.iter().enumerate().map(|(row, value)| value - mean.get(row)).collect()
-        };
         InstrumentResiduals {
-            outcome: less(&data.outcomes[outcome].values, &nuisances.outcome[outcome]),
-            treatment: less(&chosen.treatment, &nuisances.treatment),
-            instrument: less(&chosen.instrument, &nuisances.instrument),
+            outcome: nuisances.outcome[outcome].residuals(&data.outcomes[outcome].values),
+            treatment: nuisances.treatment.residuals(&chosen.treatment),
+            instrument: nuisances.instrument.residuals(&chosen.instrument),
         }
     }
 
@@ -134,16 +131,6 @@ impl InstrumentResiduals {
     }
 }
 
-/// A weighted mean with its robust or clustered error.
-pub fn mean_score(data: &Dataset, scores: &[f64]) -> Result<Estimate, CausalError> {
-    let weight = |row: usize| data.weights.as_ref().map_or(1.0, |w| w[row]);
-    let total: f64 = (0..scores.len()).map(weight).sum();
-    let mean = scores.iter().enumerate().map(|(row, score)| weight(row) * score).sum::<f64>() / total;
-    let influence: Vec<f64> =
-        scores.iter().enumerate().map(|(row, score)| weight(row) * (score - mean) / total).collect();
-    Ok(spread(mean, &influence, ScoreRows { weights: data.weights.as_deref(), clusters: data.clusters.as_deref() })?)
-}
-
 /// What the instrument tells about every outcome, and the same as averages.
 ///
 /// # Errors
@@ -157,25 +144,8 @@ pub fn averages(
     let reports = (0..data.outcomes.len())
         .map(|outcome| report(data, chosen, outcome, nuisances))
         .collect::<Result<Vec<_>, _>>()?;
-    let none = || Estimate::undefined(NOT_ASSIGNED);
-    let contrasts = reports.iter().map(|report| ContrastAverages {
-        outcome: report.outcome.clone(),
-        arm: chosen.name.clone(),
-        ate: report.average_late.clone(),
-        estimators: Estimators {
-            difference_in_means: none(),
-            lin: none(),
-            aipw: none(),
-            ipw: none(),
-            tmle: none(),
-            partially_linear: None,
-        },
-        estimands: Vec::new(),
-        relative_lift: none(),
-        relative_lift_method: None,
-        incremental: none(),
-        control_mean: none(),
-        treated_mean: none(),
+    let contrasts = reports.iter().map(|report| {
+        ContrastAverages::without_arms(&report.outcome, &chosen.name, report.average_late.clone(), NOT_ASSIGNED)
     });
     Ok((contrasts.collect(), reports))
 }
@@ -187,20 +157,8 @@ fn report(
     nuisances: &InstrumentNuisances,
 ) -> Result<InstrumentReport, CausalError> {
     let residuals = InstrumentResiduals::of(data, chosen, outcome, nuisances);
-    let kind = if data.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 };
-    let fit = |y: &[f64], t: &[f64], z: &[f64]| {
-        let rows = Instrumented {
-            outcome: y,
-            endogenous: &[t],
-            exogenous: &[],
-            instruments: &[z],
-            weights: data.weights.as_deref(),
-            clusters: data.clusters.as_deref(),
-        };
-        wald(&rows, kind)
-    };
-    let partial = fit(&residuals.outcome, &residuals.treatment, &residuals.instrument)?;
-    let plain = fit(&data.outcomes[outcome].values, &chosen.treatment, &chosen.instrument)?;
+    let partial = wald_of(data, &residuals.outcome, &residuals.treatment, &residuals.instrument)?;
+    let plain = wald_of(data, &data.outcomes[outcome].values, &chosen.treatment, &chosen.instrument)?;
     let theta = residuals.ratio(data.weights.as_deref());
     Ok(InstrumentReport {
         outcome: data.outcomes[outcome].name.clone(),
@@ -208,7 +166,7 @@ fn report(
         first_stage: partial.first_stage,
         compliance: partial.compliance,
         intention_to_treat: partial.reduced_form,
-        average_late: mean_score(data, &residuals.scores(theta, &nuisances.covariance))?,
+        average_late: mean_of_scores(&residuals.scores(theta, &nuisances.covariance), ScoreRows::of(data))?,
         two_stage: partial.effect,
         wald: plain.effect,
         anderson_rubin: partial.anderson_rubin,
@@ -220,14 +178,18 @@ fn report(
 /// # Errors
 /// As [`averages`].
 pub fn plain_first_stage(data: &Dataset, chosen: &Chosen) -> Result<FirstStage, CausalError> {
-    let kind = if data.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 };
+    Ok(wald_of(data, &data.outcomes[0].values, &chosen.treatment, &chosen.instrument)?.first_stage)
+}
+
+/// Wald's ratio of outcome and treatment along an instrument, errors robust or by cluster.
+fn wald_of(data: &Dataset, outcome: &[f64], treatment: &[f64], instrument: &[f64]) -> Result<Wald, CausalError> {
     let rows = Instrumented {
-        outcome: &data.outcomes[0].values,
-        endogenous: &[&chosen.treatment],
+        outcome,
+        endogenous: &[treatment],
         exogenous: &[],
-        instruments: &[&chosen.instrument],
+        instruments: &[instrument],
         weights: data.weights.as_deref(),
         clusters: data.clusters.as_deref(),
     };
-    Ok(wald(&rows, kind)?.first_stage)
+    wald(&rows, if data.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 })
 }

@@ -41,9 +41,7 @@ impl Dose {
 
     /// The weighted mean.
     pub fn mean(&self, weights: Option<&[f64]>) -> f64 {
-        let weight = |row: usize| weights.map_or(1.0, |w| w[row]);
-        let total: f64 = (0..self.values.len()).map(weight).sum();
-        self.values.iter().enumerate().map(|(row, value)| weight(row) * value).sum::<f64>() / total
+        weighted_mean(&self.values, weights)
     }
 
     /// Strata of about equal size by amount, at most `n`; equal doses share one.
@@ -54,6 +52,13 @@ impl Dose {
         cuts.dedup();
         self.values.iter().map(|value| cuts.partition_point(|cut| cut <= value) as u32).collect()
     }
+}
+
+/// The mean of some numbers, n of them, by the rows' weights where there are any.
+pub fn weighted_mean(values: &[f64], weights: Option<&[f64]>) -> f64 {
+    let weight = |row: usize| weights.map_or(1.0, |w| w[row]);
+    let total: f64 = (0..values.len()).map(weight).sum();
+    values.iter().enumerate().map(|(row, value)| weight(row) * value).sum::<f64>() / total
 }
 
 #[cfg(test)]

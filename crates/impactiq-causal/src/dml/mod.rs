@@ -14,7 +14,7 @@ use impactiq_data::{Folds, Seed, Watch};
 
 use crate::error::CausalError;
 
-pub use score::{LinearScore, ScoreRows, median_of, spread};
+pub use score::{LinearScore, ScoreRows, mean_of_scores, median_of, spread};
 pub(crate) use task::varies;
 pub use task::{CLIP, DmlEstimand, DmlEstimate, DmlLearner, DmlLearners, DmlModel, DmlRows, NamedLoss, PartialScore};
 

@@ -1,6 +1,8 @@
 //! Scores that are linear in the effect, ψ = θ·a + b: their root, its standard error, and
 //! the median over repeated cross-fitting (Chernozhukov et al. 2018, section 3).
 
+use impactiq_data::Dataset;
+use impactiq_data::dose::weighted_mean;
 use impactiq_metrics::{Estimate, MetricsError};
 
 use crate::error::CausalError;
@@ -21,6 +23,13 @@ pub struct ScoreRows<'a> {
     pub weights: Option<&'a [f64]>,
     /// Cluster per row.
     pub clusters: Option<&'a [u32]>,
+}
+
+impl<'a> ScoreRows<'a> {
+    /// The weights and clusters of a data set.
+    pub fn of(data: &'a Dataset) -> Self {
+        ScoreRows { weights: data.weights.as_deref(), clusters: data.clusters.as_deref() }
+    }
 }
 
 /// A share of the slopes' size below which their mean counts as zero.
@@ -88,6 +97,19 @@ pub fn spread(value: f64, influence: &[f64], rows: ScoreRows<'_>) -> Result<Esti
     let many = sums.len() as f64;
     let variance: f64 = sums.iter().map(|v| v * v).sum::<f64>() * many / (many - 1.0);
     Ok(Estimate::with_t(value, variance.sqrt(), many - 1.0, n))
+}
+
+/// The weighted mean of the rows' scores.
+///
+/// # Errors
+/// As [`spread`].
+pub fn mean_of_scores(scores: &[f64], rows: ScoreRows<'_>) -> Result<Estimate, MetricsError> {
+    let weight = |row: usize| rows.weights.map_or(1.0, |w| w[row]);
+    let total: f64 = (0..scores.len()).map(weight).sum();
+    let mean = weighted_mean(scores, rows.weights);
+    let influence: Vec<f64> =
+        scores.iter().enumerate().map(|(row, score)| weight(row) * (score - mean) / total).collect();
+    spread(mean, &influence, rows)
 }
 
 /// One answer from repeated cross-fitting: the median θ, and the median over repetitions of

@@ -11,7 +11,7 @@ use impactiq_metrics::{Assignment as Lot, Estimate, Scored};
 
 use super::asked::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
 use crate::config::CheckedConfig;
-use crate::dml::{ScoreRows, spread};
+use crate::dml::{ScoreRows, mean_of_scores};
 use crate::dose::{NO_ARMS, Residuals};
 use crate::error::CausalError;
 use crate::nuisance::{self, DoseNuisances, OutOfFold};
@@ -97,9 +97,9 @@ impl One<'_> {
         let data = self.data;
         let test = calibration_test(&Calibration {
             outcome: &data.outcomes[self.outcome].values,
-            outcome_hat: &self.nuisances.outcome[self.outcome].to_vec(),
+            outcome_hat: &self.nuisances.outcome[self.outcome].values(),
             treatment: &self.dose.values,
-            treatment_hat: &self.nuisances.dose.to_vec(),
+            treatment_hat: &self.nuisances.dose.values(),
             effect_hat: scores,
             weights: data.weights.as_deref(),
             clusters: data.clusters.as_deref(),
@@ -113,14 +113,8 @@ impl One<'_> {
     /// everybody (Nie & Wager 2021), with the error of the paired difference. Above 0: worth having.
     fn r_loss_gain(&self, scores: &[f64], residuals: &Residuals, theta: f64) -> Result<Estimate, CausalError> {
         let data = self.data;
-        let weight = |row: usize| data.weights.as_ref().map_or(1.0, |w| w[row]);
-        let n = scores.len();
         let loss = |row: usize, effect: f64| (residuals.outcome[row] - effect * residuals.dose[row]).powi(2);
-        let gains: Vec<f64> = (0..n).map(|row| loss(row, theta) - loss(row, scores[row])).collect();
-        let total: f64 = (0..n).map(weight).sum();
-        let mean = (0..n).map(|row| weight(row) * gains[row]).sum::<f64>() / total;
-        let influence: Vec<f64> = (0..n).map(|row| weight(row) * (gains[row] - mean) / total).collect();
-        let rows = ScoreRows { weights: data.weights.as_deref(), clusters: data.clusters.as_deref() };
-        Ok(spread(mean, &influence, rows)?)
+        let gains: Vec<f64> = (0..scores.len()).map(|row| loss(row, theta) - loss(row, scores[row])).collect();
+        Ok(mean_of_scores(&gains, ScoreRows::of(data))?)
     }
 }

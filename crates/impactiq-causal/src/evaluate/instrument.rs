@@ -8,8 +8,9 @@ use impactiq_metrics::{Assignment as Lot, Scored, calibration, report};
 
 use super::asked::{ContrastEvaluation, EvaluateReport, FEW_ROWS, Scores, is_whole, options};
 use crate::config::CheckedConfig;
+use crate::dml::{ScoreRows, mean_of_scores};
 use crate::error::CausalError;
-use crate::instrument::{Chosen, InstrumentResiduals, NOT_ASSIGNED, mean_score};
+use crate::instrument::{Chosen, InstrumentResiduals, NOT_ASSIGNED};
 use crate::train::{chosen, instrument_nuisances};
 
 /// Evaluates anybody's scores on some rows of a data set with an instrument.
@@ -51,7 +52,7 @@ pub(super) fn evaluate_scores(
                 gamma: Some(&gamma),
             };
             let mut evaluation = report::evaluate(&scored, &options(config))?;
-            evaluation.metrics.push("average_effect", mean_score(&part, &gamma)?);
+            evaluation.metrics.push("average_effect", mean_of_scores(&gamma, ScoreRows::of(&part))?);
             let line = calibration::best_linear_predictor(&scored)?;
             evaluation.metrics.push("calibration_differential", line.slope);
             contrasts.push(ContrastEvaluation {

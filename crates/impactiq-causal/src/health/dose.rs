@@ -123,7 +123,7 @@ fn power(data: &Dataset, dose: &Dose, mean: &OutOfFold) -> Vec<Gate> {
     let weights = data.weights.as_deref();
     let outcome = data.outcomes.iter().map(|outcome| {
         let average = Dose { name: String::new(), values: outcome.values.clone() }.mean(weights);
-        OutOfFold::known(average, data.n_rows())
+        OutOfFold::same(average, data.n_rows())
     });
     let nuisances = DoseNuisances { outcome: outcome.collect(), dose: mean.clone(), report: Default::default() };
     let gate = |index: usize| {

@@ -1,6 +1,7 @@
 //! The nuisances of a dose: each outcome's mean and the dose's own mean and variance given
 //! features, out of fold. Arms have theirs in `set`.
 
+use impactiq_data::dose::weighted_mean;
 use impactiq_data::{Assignment, Dataset, Dose, Folds, Seed, Stream, Watch};
 
 use super::NuisanceConfig;
@@ -15,10 +16,10 @@ const DOSE: u64 = u64::MAX;
 const VARIANCE: u64 = u64::MAX - 1;
 
 /// Where the losses of all rows stand, which belong to no arm.
-pub(super) const EVERYBODY: &str = "all";
+const EVERYBODY: &str = "all";
 
 /// A learned variance is kept above this share of its mean: rows weigh by its inverse.
-const LEAST_VARIANCE: f64 = 0.05;
+pub(super) const LEAST_VARIANCE: f64 = 0.05;
 
 /// Out-of-fold means of outcomes and dose.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,26 +68,14 @@ pub fn fit_dose_nuisances(
     let total = (data.outcomes.len() + usize::from(learned)) as u64;
     let mut report = NuisanceReport { kind: config.kind, n_folds: folds.n_folds(), ..NuisanceReport::default() };
     let mut means = Vec::with_capacity(data.outcomes.len());
-    for (index, outcome) in data.outcomes.iter().enumerate() {
+    for index in 0..data.outcomes.len() {
         watch.progress("nuisance", index as u64, total);
-        let loss = loss_of(outcome.kind);
-        if config.kind == BaseKind::Logistic && loss != Loss::Logistic {
-            return Err(CausalError::NotBinary { key: "nuisance.kind", column: outcome.name.clone() });
-        }
-        let fit = fitter.fit(
-            &outcome.values,
-            fitter.weights(),
-            loss,
-            index as u64,
-            &format!("outcome '{}'", outcome.name),
-        )?;
-        let arms = vec![ArmLoss { arm: EVERYBODY.into(), loss: fit.loss }];
-        report.outcomes.push(OutcomeLosses { outcome: outcome.name.clone(), arms });
-        means.push(fit.predictions);
+        let (mean, losses) = fitter.outcome(index)?;
+        report.outcomes.push(losses);
+        means.push(mean);
     }
     let of_dose = if learned {
-        let fit =
-            fitter.fit(&dose.values, fitter.weights(), Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?;
+        let fit = fitter.dose(dose)?;
         report.propensity = "learned".into();
         report.propensity_losses = vec![ArmLoss { arm: dose.name.clone(), loss: fit.loss }];
         fit.predictions
@@ -110,10 +99,7 @@ pub(crate) fn fit_dose_mean(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<OutOfFold, CausalError> {
-    let fitter = Fitter::new(data, folds, config, seed, watch);
-    Ok(fitter
-        .fit(&dose.values, fitter.weights(), Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))?
-        .predictions)
+    Ok(Fitter::new(data, folds, config, seed, watch).dose(dose)?.predictions)
 }
 
 /// The dose's variance around its mean given features, out of fold; one number where chance dealt the doses
@@ -129,23 +115,15 @@ pub fn fit_dose_variance(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<OutOfFold, CausalError> {
-    let square = |(row, value): (usize, &f64)| (value - mean.get(row)).powi(2);
-    let squares = Dose { name: dose.name.clone(), values: dose.values.iter().enumerate().map(square).collect() };
-    let average = squares.mean(data.weights.as_deref());
+    let squares: Vec<f64> = mean.residuals(&dose.values).iter().map(|residual| residual.powi(2)).collect();
+    let average = weighted_mean(&squares, data.weights.as_deref());
     if data.assignment != Assignment::Observational {
         return Ok(OutOfFold::same(average, data.n_rows()));
     }
     let fitter = Fitter::new(data, folds, config, seed, watch);
     let what = format!("the variance of the dose '{}'", dose.name);
-    let fitted = fitter.fit(&squares.values, fitter.weights(), Loss::Squared, VARIANCE, &what)?;
+    let fitted = fitter.fit(&squares, fitter.weights(), Loss::Squared, VARIANCE, &what)?;
     Ok(fitted.predictions.map(|variance| variance.max(LEAST_VARIANCE * average)))
-}
-
-/// A weighted mean.
-pub(super) fn mean_of(values: &[f64], weights: Option<&[f64]>) -> f64 {
-    let weight = |row: usize| weights.map_or(1.0, |w| w[row]);
-    let total: f64 = (0..values.len()).map(weight).sum();
-    values.iter().enumerate().map(|(row, value)| weight(row) * value).sum::<f64>() / total
 }
 
 /// Cross-fits targets on all features and controls of a data set, whatever the arm.
@@ -177,6 +155,23 @@ impl<'a> Fitter<'a> {
     /// The sampling weight of a row.
     pub(super) fn weight(&self, row: usize) -> f64 {
         self.weights().map_or(1.0, |w| w[row])
+    }
+
+    /// The mean of an outcome given features, whatever the treatment, and how well it fits.
+    pub(super) fn outcome(&self, index: usize) -> Result<(OutOfFold, OutcomeLosses), CausalError> {
+        let outcome = &self.data.outcomes[index];
+        let loss = loss_of(outcome.kind);
+        if self.config.kind == BaseKind::Logistic && loss != Loss::Logistic {
+            return Err(CausalError::NotBinary { key: "nuisance.kind", column: outcome.name.clone() });
+        }
+        let what = format!("outcome '{}'", outcome.name);
+        let fit = self.fit(&outcome.values, self.weights(), loss, index as u64, &what)?;
+        let arms = vec![ArmLoss { arm: EVERYBODY.into(), loss: fit.loss }];
+        Ok((fit.predictions, OutcomeLosses { outcome: outcome.name.clone(), arms }))
+    }
+
+    fn dose(&self, dose: &Dose) -> Result<CrossFitted, CausalError> {
+        self.fit(&dose.values, self.weights(), Loss::Squared, DOSE, &format!("the dose '{}'", dose.name))
     }
 
     /// A mean given features.

@@ -1,13 +1,14 @@
 //! The nuisances of an instrument: means of outcome, treatment and instrument given features, and
 //! how far the instrument moves the treatment there, all out of fold.
 
+use impactiq_data::dose::weighted_mean;
 use impactiq_data::{Assignment, Dataset, Folds, Seed, Watch};
 
 use super::NuisanceConfig;
-use super::dose::{EVERYBODY, Fitter, mean_of};
+use super::dose::{Fitter, LEAST_VARIANCE};
 use super::out_of_fold::OutOfFold;
-use super::set::{ArmLoss, NuisanceReport, OutcomeLosses, loss_of};
-use crate::base::{BaseKind, Loss};
+use super::set::{ArmLoss, NuisanceReport};
+use crate::base::Loss;
 use crate::error::CausalError;
 
 /// The seed's children; outcomes use their own numbers.
@@ -18,9 +19,6 @@ const VARIANCE: u64 = u64::MAX - 5;
 
 /// A learned compliance is kept above this share of the average one: scores divide by it.
 const LEAST_COMPLIANCE: f64 = 0.1;
-
-/// A learned variance of the instrument is kept above this share of its mean.
-const LEAST_VARIANCE: f64 = 0.05;
 
 /// Treatment and instrument as numbers, n each, with their columns' names.
 #[derive(Clone, Copy, Debug)]
@@ -94,16 +92,10 @@ pub fn fit_instrument_nuisances(
     let Encouragement { treatment_name, treatment, instrument_name, instrument } = *encouragement;
     let mut report = NuisanceReport { kind: config.kind, n_folds: folds.n_folds(), ..NuisanceReport::default() };
     let mut means = Vec::with_capacity(data.outcomes.len());
-    for (index, outcome) in data.outcomes.iter().enumerate() {
-        let loss = loss_of(outcome.kind);
-        if config.kind == BaseKind::Logistic && loss != Loss::Logistic {
-            return Err(CausalError::NotBinary { key: "nuisance.kind", column: outcome.name.clone() });
-        }
-        let what = format!("outcome '{}'", outcome.name);
-        let fit = fitter.fit(&outcome.values, weights, loss, index as u64, &what)?;
-        let arms = vec![ArmLoss { arm: EVERYBODY.into(), loss: fit.loss }];
-        report.outcomes.push(OutcomeLosses { outcome: outcome.name.clone(), arms });
-        means.push(fit.predictions);
+    for index in 0..data.outcomes.len() {
+        let (mean, losses) = fitter.outcome(index)?;
+        report.outcomes.push(losses);
+        means.push(mean);
     }
     let what = format!("the treatment '{treatment_name}'");
     let of_treatment = fitter.fit(treatment, weights, loss_for(treatment), TREATMENT, &what)?;
@@ -115,14 +107,11 @@ pub fn fit_instrument_nuisances(
         report.propensity_losses.push(ArmLoss { arm: instrument_name.to_owned(), loss: fit.loss });
         fit.predictions
     } else {
-        OutOfFold::same(mean_of(instrument, weights), data.n_rows())
+        OutOfFold::same(weighted_mean(instrument, weights), data.n_rows())
     };
     report.propensity = if learned { "learned".into() } else { "mean".into() };
-    let less = |values: &[f64], mean: &OutOfFold| -> Vec<f64> {
-        values.iter().enumerate().map(|(row, value)| value - mean.get(row)).collect()
-    };
-    let t = less(treatment, &of_treatment.predictions);
-    let z = less(instrument, &of_instrument);
+    let t = of_treatment.predictions.residuals(treatment);
+    let z = of_instrument.residuals(instrument);
     let covariance = covariance(&fitter, (&t, &z), learned, instrument_name)?;
     Ok(InstrumentNuisances {
         outcome: means,

@@ -29,13 +29,9 @@ impl OutOfFold {
         OutOfFold { values: Values::PerRow(values) }
     }
 
-    pub(super) fn same(value: f64, n: usize) -> Self {
-        OutOfFold { values: Values::Same { value, n } }
-    }
-
     /// One number known without any model, for all rows.
-    pub(crate) fn known(value: f64, n: usize) -> Self {
-        OutOfFold::same(value, n)
+    pub(crate) fn same(value: f64, n: usize) -> Self {
+        OutOfFold { values: Values::Same { value, n } }
     }
 
     /// The probability of an arm that the design declares; `None` where it declares none.
@@ -82,10 +78,12 @@ impl OutOfFold {
 
     /// All values, n of them.
     pub fn to_vec(&self) -> Vec<f64> {
-        match &self.values {
-            Values::Same { value, n } => vec![*value; *n],
-            Values::PerRow(values) => values.clone(),
-        }
+        self.values().into_owned()
+    }
+
+    /// What these leave of some numbers, n of them.
+    pub fn residuals(&self, values: &[f64]) -> Vec<f64> {
+        values.iter().enumerate().map(|(row, value)| value - self.get(row)).collect()
     }
 
     /// The values of some rows, in the order given.

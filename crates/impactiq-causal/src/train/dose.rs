@@ -90,7 +90,7 @@ pub(super) fn mean(
     watch: &dyn Watch,
 ) -> Result<OutOfFold, CausalError> {
     if data.assignment != Assignment::Observational {
-        return Ok(OutOfFold::known(dose.mean(data.weights.as_deref()), data.n_rows()));
+        return Ok(OutOfFold::same(dose.mean(data.weights.as_deref()), data.n_rows()));
     }
     let folds = config.folds(data)?;
     nuisance::fit_dose_mean(data, dose, &folds, &config.config().nuisance, config.seed(), watch)
