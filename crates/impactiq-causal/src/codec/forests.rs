@@ -50,18 +50,10 @@ fn name(prefix: &str, index: usize) -> String {
 pub(super) fn write(model: &ForestModel, prefix: &str, writer: &mut Writer) -> ForestHeader {
     let forests = model.forests.iter().zip(&model.shrinkage).zip(&model.lines).enumerate();
     let parts = forests.map(|(index, ((forest, &shrinkage), lines))| {
-        let arrays = forest.to_arrays();
         let prefix = name(prefix, index);
-        write_shapes(&arrays.trees, &prefix, writer);
-        writer.u64(&prefix, "bag_seeds", &arrays.bag_seeds);
-        writer.f32(&prefix, "moments", &arrays.moments);
-        let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
-        let layout = arrays.trees.version;
-        let n_contrasts = arrays.kind.n_values();
-        let centre = match arrays.kind {
-            ForestKind::Mean { centre } => Some(centre),
-            _ => None,
-        };
+        let (Bags { trees_per_bag, fraction, split_fraction }, layout) = write_forest(forest, &prefix, writer);
+        let n_contrasts = forest.kind().n_values();
+        let centre = centre_of(forest);
         let lines = lines.iter().enumerate();
         let lines = lines.map(|(k, line)| write_line(line, &line_name(&prefix, k), writer)).collect();
         Part { n_contrasts, shrinkage, trees_per_bag, fraction, split_fraction, layout, centre, lines }
@@ -185,19 +177,9 @@ fn read_forests(
         let lines = (part.lines.into_iter().enumerate())
             .map(|(k, line)| read_line(line, &line_name(&prefix, k), names, reader))
             .collect::<Result<Vec<_>, _>>()?;
-        let arrays = ForestArrays {
-            n_features,
-            kind,
-            bags: Bags {
-                trees_per_bag: part.trees_per_bag,
-                fraction: part.fraction,
-                split_fraction: part.split_fraction,
-            },
-            bag_seeds: reader.u64(&prefix, "bag_seeds")?,
-            trees: read_shapes(part.layout, &prefix, reader)?,
-            moments: reader.f32(&prefix, "moments")?,
-        };
-        let forest = Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))?;
+        let Part { trees_per_bag, fraction, split_fraction, layout, .. } = part;
+        let bags = Bags { trees_per_bag, fraction, split_fraction };
+        let forest = read_forest((n_features, kind), bags, layout, &prefix, reader)?;
         model.forests.push(forest);
         model.shrinkage.push(part.shrinkage);
         model.lines.push(lines);
@@ -217,14 +199,10 @@ pub(super) struct MeanHeader {
 }
 
 pub(super) fn write_mean(forest: &Forest, prefix: &str, writer: &mut Writer) -> MeanHeader {
-    let arrays = forest.to_arrays();
-    write_shapes(&arrays.trees, prefix, writer);
-    writer.u64(prefix, "bag_seeds", &arrays.bag_seeds);
-    writer.f32(prefix, "moments", &arrays.moments);
-    let Bags { trees_per_bag, fraction, split_fraction } = arrays.bags;
+    let (Bags { trees_per_bag, fraction, split_fraction }, layout) = write_forest(forest, prefix, writer);
     // Other kinds are never a base learner.
-    let centre = if let ForestKind::Mean { centre } = arrays.kind { centre } else { 0.0 };
-    MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout: arrays.trees.version }
+    let centre = centre_of(forest).unwrap_or_default();
+    MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout }
 }
 
 pub(super) fn read_mean(
@@ -234,14 +212,38 @@ pub(super) fn read_mean(
     reader: &mut Reader<'_>,
 ) -> Result<Forest, CausalError> {
     let MeanHeader { centre, trees_per_bag, fraction, split_fraction, layout } = *header;
-    let arrays = ForestArrays {
-        n_features,
-        kind: ForestKind::Mean { centre },
-        bags: Bags { trees_per_bag, fraction, split_fraction },
-        bag_seeds: reader.u64(prefix, "bag_seeds")?,
-        trees: read_shapes(layout, prefix, reader)?,
-        moments: reader.f32(prefix, "moments")?,
-    };
+    let bags = Bags { trees_per_bag, fraction, split_fraction };
+    read_forest((n_features, ForestKind::Mean { centre }), bags, layout, prefix, reader)
+}
+
+/// What a forest of means takes its leaves' deviations from.
+fn centre_of(forest: &Forest) -> Option<f64> {
+    match forest.kind() {
+        ForestKind::Mean { centre } => Some(centre),
+        _ => None,
+    }
+}
+
+/// The arrays of a forest; how its trees drew rows and the layout of their shapes are for the header.
+fn write_forest(forest: &Forest, prefix: &str, writer: &mut Writer) -> (Bags, u32) {
+    let arrays = forest.to_arrays();
+    write_shapes(&arrays.trees, prefix, writer);
+    writer.u64(prefix, "bag_seeds", &arrays.bag_seeds);
+    writer.f32(prefix, "moments", &arrays.moments);
+    (arrays.bags, arrays.trees.version)
+}
+
+fn read_forest(
+    (n_features, kind): (usize, ForestKind),
+    bags: Bags,
+    layout: u32,
+    prefix: &str,
+    reader: &mut Reader<'_>,
+) -> Result<Forest, CausalError> {
+    let bag_seeds = reader.u64(prefix, "bag_seeds")?;
+    let trees = read_shapes(layout, prefix, reader)?;
+    let moments = reader.f32(prefix, "moments")?;
+    let arrays = ForestArrays { n_features, kind, bags, bag_seeds, trees, moments };
     Forest::from_arrays(&arrays).map_err(|error| CausalError::corrupt(prefix, error.to_string()))
 }
 

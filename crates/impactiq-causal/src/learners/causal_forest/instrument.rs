@@ -2,9 +2,9 @@
 //! instrument (Athey, Tibshirani & Wager 2019, section 7).
 
 use impactiq_data::{Seed, Watch};
-use impactiq_trees::{ForestConfig, InstrumentTask as TreesTask, Tree, grow_instrument_forest};
+use impactiq_trees::{ForestConfig, InstrumentTask as TreesTask, grow_instrument_forest};
 
-use super::model::{ForestModel, ForestReport};
+use super::model::{ForestModel, ForestReport, grown};
 use crate::base::{Inputs, Quiet};
 use crate::error::CausalError;
 use crate::learners::config::LearnerConfig;
@@ -60,22 +60,22 @@ impl ForestModel {
         if watch.should_stop() {
             return Err(CausalError::Stopped);
         }
-        let n_leaves: usize = forest.trees().iter().map(Tree::n_leaves).sum();
         let report = ForestReport {
             outcome: task.outcome.to_owned(),
             arms: vec![task.treatment_name.to_owned()],
-            n_trees: forest.n_trees() as u64,
-            n_trees_asked: settings.n_trees as u64,
+            n_trees: 0,
+            n_trees_asked: 0,
             min_arm_rows: settings.min_arm_rows,
             chosen_by: if config.min_arm_rows.is_some() { "config".into() } else { "default".into() },
             linear: false,
             candidates: Vec::new(),
             constant: false,
             shrinkage: 1.0,
-            mean_leaves: n_leaves as f64 / forest.n_trees().max(1) as f64,
+            mean_leaves: 0.0,
             averages: Vec::new(),
             calibration: Vec::new(),
         };
+        let report = grown(&forest, settings.n_trees, report);
         let (forests, average, lines) = (vec![forest], vec![average], vec![Vec::new()]);
         Ok((ForestModel { forests, average, shrinkage: vec![1.0], lines }, vec![report]))
     }

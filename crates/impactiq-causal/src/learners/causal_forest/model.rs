@@ -3,6 +3,7 @@
 use impactiq_data::{DataError, Seed, Watch};
 use impactiq_metrics::Estimate;
 use impactiq_metrics::calibration::CalibrationTest;
+use impactiq_metrics::estimate::Z_95;
 use impactiq_trees::{Forest, ForestConfig};
 use serde::{Deserialize, Serialize};
 
@@ -19,9 +20,6 @@ use crate::learners::task::{DoseTask, Effects, LearnerNuisances, LearnerTask};
 
 /// Contrasts one forest can hold; with more, every contrast has a forest of its own.
 pub const MAX_JOINT: usize = 4;
-
-/// Half the width of an interval in standard errors.
-const Z: f64 = 1.959_963_984_540_054;
 
 /// A causal forest of all contrasts.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,7 +216,7 @@ impl ForestModel {
                         variances.iter_mut().zip(of_line).for_each(|(variance, line)| *variance += line);
                     }
                 }
-                let half = |row: usize| variances.get(k).map_or(f64::NAN, |variance| Z * variance[row].sqrt());
+                let half = |row: usize| variances.get(k).map_or(f64::NAN, |variance| Z_95 * variance[row].sqrt());
                 if intervals {
                     effects.lower.push((0..n).map(|row| cate[row] - half(row)).collect());
                     effects.upper.push((0..n).map(|row| cate[row] + half(row)).collect());
@@ -358,7 +356,7 @@ fn grow(
 }
 
 /// The report with the forest's size.
-fn grown(forest: &Forest, n_asked: usize, report: ForestReport) -> ForestReport {
+pub(super) fn grown(forest: &Forest, n_asked: usize, report: ForestReport) -> ForestReport {
     let n_leaves: usize = forest.trees().iter().map(impactiq_trees::Tree::n_leaves).sum();
     ForestReport {
         n_trees: forest.n_trees() as u64,

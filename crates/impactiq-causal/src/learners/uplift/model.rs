@@ -1,7 +1,9 @@
 //! Uplift forests and trees of one outcome: how they are learned and what they answer.
 
 use impactiq_data::{Seed, Watch};
-use impactiq_trees::{UpliftForest, UpliftTree, grow_uplift_forest, grow_uplift_tree};
+use impactiq_trees::{
+    TreesError, UpliftConfig, UpliftForest, UpliftTask, UpliftTree, grow_uplift_forest, grow_uplift_tree,
+};
 
 use super::groups::{Group, n_groups, settings, weights};
 use crate::base::{Inputs, Quiet};
@@ -31,15 +33,9 @@ impl UpliftForestModel {
         seed: Seed,
         watch: &dyn Watch,
     ) -> Result<Self, CausalError> {
-        let (settings, weights) = (settings(config, task)?, weights(task));
-        let forests = (0..n_groups(task.arms.len()))
-            .map(|index| {
-                let group = Group::new(task, index);
-                let of_group = group.task(task, weights.as_deref());
-                let seed = seed.child(index as u64);
-                Ok(grow_uplift_forest(&inputs.columns(), &of_group, &settings, seed, &Quiet(watch))?)
-            })
-            .collect::<Result<_, CausalError>>()?;
+        let forests = of_groups(config, task, seed, |of_group, settings, seed| {
+            grow_uplift_forest(&inputs.columns(), of_group, settings, seed, &Quiet(watch))
+        })?;
         // A smaller forest than was asked for must not pass for the whole.
         if watch.should_stop() { Err(CausalError::Stopped) } else { Ok(UpliftForestModel { forests }) }
     }
@@ -58,15 +54,9 @@ impl UpliftTreeModel {
         seed: Seed,
         watch: &dyn Watch,
     ) -> Result<Self, CausalError> {
-        let (settings, weights) = (settings(config, task)?, weights(task));
-        let trees = (0..n_groups(task.arms.len()))
-            .map(|index| {
-                let group = Group::new(task, index);
-                let of_group = group.task(task, weights.as_deref());
-                let seed = seed.child(index as u64);
-                Ok(grow_uplift_tree(&inputs.columns(), &of_group, &settings, seed, &Quiet(watch))?)
-            })
-            .collect::<Result<_, CausalError>>()?;
+        let trees = of_groups(config, task, seed, |of_group, settings, seed| {
+            grow_uplift_tree(&inputs.columns(), of_group, settings, seed, &Quiet(watch))
+        })?;
         Ok(UpliftTreeModel { trees })
     }
 
@@ -74,6 +64,21 @@ impl UpliftTreeModel {
     pub(in crate::learners) fn means(&self, inputs: &Inputs<'_>) -> Vec<Vec<f64>> {
         joined(self.trees.iter().map(|tree| tree.predict(&inputs.columns(), None)).collect())
     }
+}
+
+/// What `grow` makes of each group of arms.
+fn of_groups<T>(
+    config: &LearnerConfig,
+    task: &LearnerTask<'_>,
+    seed: Seed,
+    grow: impl Fn(&UpliftTask<'_>, &UpliftConfig, Seed) -> Result<T, TreesError>,
+) -> Result<Vec<T>, CausalError> {
+    let (settings, weights) = (settings(config, task)?, weights(task));
+    let of_group = |index: usize| {
+        let group = Group::new(task, index);
+        Ok(grow(&group.task(task, weights.as_deref()), &settings, seed.child(index as u64))?)
+    };
+    (0..n_groups(task.arms.len())).map(of_group).collect()
 }
 
 /// Means by arm from the means of each group. Where every arm has a forest with the control, the

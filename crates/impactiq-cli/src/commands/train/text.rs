@@ -6,6 +6,7 @@ use impactiq_causal::effect::ContrastAverages;
 use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
 use impactiq_causal::train::TrainReport;
+use impactiq_metrics::Estimate;
 use impactiq_metrics::estimands::Estimand;
 
 use super::TrainedModel;
@@ -110,13 +111,6 @@ impl TrainedModel {
 
 /// The estimators of one contrast with intervals, then lift and incremental outcomes.
 fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("", Align::Left),
-        ("estimate", Align::Right),
-        ("std. error", Align::Right),
-        ("n", Align::Right),
-        ("95 % interval", Align::Left),
-    ]);
     let estimators = &contrast.estimators;
     let rows = [
         ("AIPW (the answer)", &estimators.aipw, unit),
@@ -132,7 +126,19 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         Some(effect) => vec![("partially linear", effect, unit)],
         None => rows.into_iter().chain(of_targets).collect(),
     };
-    for (name, estimate, unit) in all {
+    estimates_table(all)
+}
+
+/// Estimates by name, each in its unit.
+fn estimates_table<'a>(estimates: impl IntoIterator<Item = (&'a str, &'a Estimate, Unit)>) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("", Align::Left),
+        ("estimate", Align::Right),
+        ("std. error", Align::Right),
+        ("n", Align::Right),
+        ("95 % interval", Align::Left),
+    ]);
+    for (name, estimate, unit) in estimates {
         table.row([
             name.to_owned(),
             number::value(estimate, unit),
@@ -173,13 +179,6 @@ fn over(estimand: Estimand) -> &'static str {
 
 /// What the instrument tells of one outcome.
 fn instrument_table(found: &InstrumentReport, unit: Unit) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("", Align::Left),
-        ("estimate", Align::Right),
-        ("std. error", Align::Right),
-        ("n", Align::Right),
-        ("95 % interval", Align::Left),
-    ]);
     let rows = [
         ("average of the effects (the answer)", &found.average_late, unit),
         ("two-stage, features accounted for", &found.two_stage, unit),
@@ -187,16 +186,7 @@ fn instrument_table(found: &InstrumentReport, unit: Unit) -> TextTable {
         ("instrument on outcome", &found.intention_to_treat, unit),
         ("instrument on treatment", &found.compliance, Unit::Plain),
     ];
-    for (name, estimate, unit) in rows {
-        table.row([
-            name.to_owned(),
-            number::value(estimate, unit),
-            number::std_error(estimate, unit),
-            estimate.n().map_or_else(String::new, number::count),
-            number::interval(estimate, unit),
-        ]);
-    }
-    table
+    estimates_table(rows)
 }
 
 /// The leaf size of each forest, and what it left of the differences between people.
