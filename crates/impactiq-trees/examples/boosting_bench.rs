@@ -7,12 +7,15 @@
 //! `PREFIX.test`, so that another library can be timed on the very same rows. Times are
 //! CPU seconds (user and system, all threads) where the system tells them.
 
-use std::io::Write;
+mod timing;
+
 use std::time::Instant;
 
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{BinColumns, BinnedFeatures, ColumnView, Seed, Silent, Table};
+use impactiq_data::{BinColumns, BinnedFeatures, Seed, Silent, Table};
 use impactiq_trees::{BoostConfig, BoostTask, ObjectiveKind, boost};
+
+use timing::{cpu_seconds, numbers, write};
 
 struct Arguments {
     rows: usize,
@@ -54,39 +57,15 @@ impl Arguments {
     }
 }
 
-/// CPU seconds of this process so far, or wall seconds where /proc is missing.
-fn cpu_seconds(start: Instant) -> f64 {
-    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
-    });
-    ticks.map_or(start.elapsed().as_secs_f64(), |ticks| ticks / 100.0)
-}
-
 fn feature_names() -> Vec<String> {
     (0..12).map(|i| format!("f{i}")).collect()
 }
 
-fn numbers<'t>(table: &'t Table, name: &str) -> Result<&'t [f64], String> {
-    match table.column(name).map_err(|error| error.to_string())? {
-        ColumnView::Number(values) => Ok(values),
-        ColumnView::Category { .. } => Err(format!("{name} is not a number")),
-    }
-}
-
 fn export(table: &Table, prefix: &str) -> Result<(), String> {
     let columns = feature_names().iter().map(|name| numbers(table, name)).collect::<Result<Vec<_>, _>>()?;
-    let mut x = Vec::with_capacity(table.n_rows() * 48);
-    for row in 0..table.n_rows() {
-        columns.iter().for_each(|column| x.extend((column[row] as f32).to_le_bytes()));
-    }
-    let y: Vec<u8> = numbers(table, "visit")?.iter().flat_map(|y| (*y as f32).to_le_bytes()).collect();
-    for (name, bytes) in [("x", x), ("y", y)] {
-        let path = format!("{prefix}.{name}.f32");
-        let write = || std::fs::File::create(&path)?.write_all(&bytes);
-        write().map_err(|error| format!("{path}: {error}"))?;
-    }
-    Ok(())
+    let cells = (0..table.n_rows()).flat_map(|row| columns.iter().map(move |column| column[row]));
+    write(format!("{prefix}.x.f32"), cells)?;
+    write(format!("{prefix}.y.f32"), numbers(table, "visit")?.iter().copied())
 }
 
 /// Area under the ROC curve with ties counted half, and mean log loss.

@@ -10,24 +10,29 @@
 //! features, centred outcome and centred treatment (f32, little endian), and outcome and treatment
 //! as they are (one byte), so that another library can grow its forest from the same numbers.
 
-use std::io::Write;
+mod effects;
+mod timing;
+
 use std::time::Instant;
 
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{BinnedFeatures, ColumnView, Seed, Silent, Table};
+use impactiq_data::{BinnedFeatures, Seed, Silent, Table};
 use impactiq_trees::{
     BoostConfig, BoostTask, EffectTask, Forest, ForestConfig, ObjectiveKind, boost, grow_effect_forest,
 };
 
-/// Options with whole numbers.
+use effects::{WholeNumbers, accuracy};
+use timing::{cpu_seconds, numbers, write};
+
+/// What was asked for.
 struct Arguments {
-    numbers: Vec<(&'static str, usize)>,
+    numbers: WholeNumbers,
     export: Option<String>,
 }
 
 impl Arguments {
     fn parse() -> Result<Self, String> {
-        let mut numbers = vec![
+        let mut numbers = WholeNumbers(vec![
             ("--rows", 100_000),
             ("--test-rows", 20_000),
             ("--trees", 100),
@@ -38,7 +43,7 @@ impl Arguments {
             ("--threads", 1),
             ("--seed", 1),
             ("--single-rows", 0),
-        ];
+        ]);
         let mut export = None;
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -47,30 +52,13 @@ impl Arguments {
                 export = Some(value);
                 continue;
             }
-            let known = numbers.iter_mut().find(|(name, _)| *name == word).ok_or(format!("unknown option {word}"))?;
-            known.1 = value.parse().map_err(|_| format!("{word}: '{value}' is not a whole number"))?;
+            numbers.set(&word, &value)?;
         }
         Ok(Arguments { numbers, export })
     }
 
     fn get(&self, name: &str) -> usize {
-        self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
-    }
-}
-
-/// CPU seconds of this process so far, or wall seconds where /proc is missing.
-fn cpu_seconds(start: Instant) -> f64 {
-    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
-    });
-    ticks.map_or(start.elapsed().as_secs_f64(), |ticks| ticks / 100.0)
-}
-
-fn numbers<'t>(table: &'t Table, name: &str) -> Result<&'t [f64], String> {
-    match table.column(name).map_err(|error| error.to_string())? {
-        ColumnView::Number(values) => Ok(values),
-        ColumnView::Category { .. } => Err(format!("{name} is not a number")),
+        self.numbers.get(name)
     }
 }
 
@@ -87,12 +75,6 @@ fn out_of_fold(x: &BinnedFeatures, y: &[f64], row_ids: &[u64]) -> Result<Vec<f64
         own.iter().zip(out).for_each(|(&row, p)| mean[row as usize] = p);
     }
     Ok(mean)
-}
-
-fn write(path: String, values: impl Iterator<Item = f64>) -> Result<(), String> {
-    let bytes: Vec<u8> = values.flat_map(|value| (value as f32).to_le_bytes()).collect();
-    let mut file = std::fs::File::create(&path).map_err(|e| format!("{path}: {e}"))?;
-    file.write_all(&bytes).map_err(|e| format!("{path}: {e}"))
 }
 
 fn write_bytes(path: String, values: &[f64]) -> Result<(), String> {
@@ -122,17 +104,6 @@ fn single_rows(forest: &Forest, x: &BinnedFeatures, n: usize) -> String {
     micros.sort_by(f64::total_cmp);
     let at = |share: f64| micros[((n as f64 * share) as usize).min(n - 1)];
     format!("\"single_row_p50_us\":{:.0},\"single_row_p99_us\":{:.0},", at(0.5), at(0.99))
-}
-
-fn accuracy(effects: &[f64], truth: &[f64]) -> (f64, f64) {
-    let n = truth.len() as f64;
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
-    let (mean_a, mean_b) = (mean(effects), mean(truth));
-    let moment = |f: &dyn Fn(f64, f64) -> f64| effects.iter().zip(truth).map(|(a, b)| f(*a, *b)).sum::<f64>() / n;
-    let rmse = moment(&|a, b| (a - b) * (a - b)).sqrt();
-    let covariance = moment(&|a, b| (a - mean_a) * (b - mean_b));
-    let spread = moment(&|a, _| (a - mean_a).powi(2)).sqrt() * moment(&|_, b| (b - mean_b).powi(2)).sqrt();
-    (rmse, covariance / spread)
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {

@@ -9,23 +9,28 @@
 //! outcome and treatment and the test rows' features and true effects (f32, little endian,
 //! rows one after another), so that another library can learn from the same numbers.
 
-use std::io::Write;
+mod effects;
+mod timing;
+
 use std::time::Instant;
 
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{BinnedFeatures, ColumnView, Seed, Silent, Table};
+use impactiq_data::{BinnedFeatures, Seed, Silent, Table};
 use impactiq_trees::{UpliftConfig, UpliftKind, UpliftTask, grow_uplift_forest};
+
+use effects::{WholeNumbers, accuracy};
+use timing::{cpu_seconds, numbers, write};
 
 /// What was asked for.
 struct Arguments {
-    numbers: Vec<(&'static str, usize)>,
+    numbers: WholeNumbers,
     criterion: UpliftKind,
     export: Option<String>,
 }
 
 impl Arguments {
     fn parse() -> Result<Self, String> {
-        let mut numbers = vec![
+        let mut numbers = WholeNumbers(vec![
             ("--rows", 100_000),
             ("--test-rows", 100_000),
             ("--trees", 100),
@@ -39,7 +44,7 @@ impl Arguments {
             ("--honest", 0),
             ("--threads", 1),
             ("--seed", 1),
-        ];
+        ]);
         let (mut criterion, mut export) = (UpliftKind::KullbackLeibler, None);
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -50,18 +55,14 @@ impl Arguments {
                     let known = UpliftKind::ALL.into_iter().find(|kind| kind.name() == value);
                     criterion = known.ok_or(format!("unknown criterion {value}"))?;
                 }
-                _ => {
-                    let known = numbers.iter_mut().find(|(name, _)| *name == word);
-                    let known = known.ok_or(format!("unknown option {word}"))?;
-                    known.1 = value.parse().map_err(|_| format!("{word}: '{value}' is not a whole number"))?;
-                }
+                _ => numbers.set(&word, &value)?,
             }
         }
         Ok(Arguments { numbers, criterion, export })
     }
 
     fn get(&self, name: &str) -> usize {
-        self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+        self.numbers.get(name)
     }
 
     fn config(&self) -> UpliftConfig {
@@ -81,43 +82,9 @@ impl Arguments {
     }
 }
 
-/// CPU seconds of this process so far, or wall seconds where /proc is missing.
-fn cpu_seconds(start: Instant) -> f64 {
-    let ticks = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
-    });
-    ticks.map_or(start.elapsed().as_secs_f64(), |ticks| ticks / 100.0)
-}
-
-fn numbers<'t>(table: &'t Table, name: &str) -> Result<&'t [f64], String> {
-    match table.column(name).map_err(|error| error.to_string())? {
-        ColumnView::Number(values) => Ok(values),
-        ColumnView::Category { .. } => Err(format!("{name} is not a number")),
-    }
-}
-
-fn write(path: String, values: impl Iterator<Item = f64>) -> Result<(), String> {
-    let bytes: Vec<u8> = values.flat_map(|value| (value as f32).to_le_bytes()).collect();
-    let mut file = std::fs::File::create(&path).map_err(|e| format!("{path}: {e}"))?;
-    file.write_all(&bytes).map_err(|e| format!("{path}: {e}"))
-}
-
 fn export(table: &Table, names: &[String], path: String) -> Result<(), String> {
     let columns = names.iter().map(|name| numbers(table, name)).collect::<Result<Vec<_>, _>>()?;
     write(path, (0..table.n_rows()).flat_map(|row| columns.iter().map(move |column| column[row])))
-}
-
-/// Root mean squared error and correlation.
-fn accuracy(effects: &[f64], truth: &[f64]) -> (f64, f64) {
-    let n = truth.len() as f64;
-    let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
-    let (mean_a, mean_b) = (mean(effects), mean(truth));
-    let moment = |f: &dyn Fn(f64, f64) -> f64| effects.iter().zip(truth).map(|(a, b)| f(*a, *b)).sum::<f64>() / n;
-    let rmse = moment(&|a, b| (a - b) * (a - b)).sqrt();
-    let covariance = moment(&|a, b| (a - mean_a) * (b - mean_b));
-    let spread = moment(&|a, _| (a - mean_a).powi(2)).sqrt() * moment(&|_, b| (b - mean_b).powi(2)).sqrt();
-    (rmse, covariance / spread)
 }
 
 fn run(arguments: &Arguments) -> Result<(), String> {

@@ -91,6 +91,14 @@ pub enum TreesError {
     Stopped,
 }
 
+/// Whether a vector has as many entries as it should.
+///
+/// # Errors
+/// [`TreesError::Length`] when it has not.
+pub(crate) fn check_length(what: &'static str, expected: usize, found: usize) -> Result<(), TreesError> {
+    if expected == found { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
+}
+
 impl TreesError {
     /// What to do next, when something can be said.
     pub fn hint(&self) -> Option<String> {

@@ -209,7 +209,7 @@ pub const MUTATIONS: [Mutation; 24] = [
     Mutation {
         name: "the learner sees the hold-out",
         package: CAUSAL,
-        file: "crates/impactiq-causal/src/train.rs",
+        file: "crates/impactiq-causal/src/train/outcomes.rs",
         find: ".filter(|&row| !held_out[row as usize])",
         replace: ".filter(|&row| !held_out[row as usize] || row < u32::MAX)",
         first: (Test("train"), "held_out"),

@@ -13,7 +13,7 @@ use crate::boost::model::BoostModel;
 use crate::boost::objective::{Objective, ObjectiveKind};
 use crate::criterion::Criterion;
 use crate::criterion::newton::{Grid, Newton, NewtonCell, NewtonStats};
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::grow::{GrowConfig, Grower, Grown};
 use crate::histogram::Layout;
 use crate::matrix::{CodeMatrix, features};
@@ -96,11 +96,10 @@ pub fn boost(
 /// The rows that take part: in range, of positive weight, with valid targets.
 fn checked_rows(x: &dyn BinColumns, task: &BoostTask<'_>) -> Result<Vec<u32>, TreesError> {
     let n = x.n_rows();
-    let length = |what, found| if found == n { Ok(()) } else { Err(TreesError::Length { what, expected: n, found }) };
-    length("target", task.target.len())?;
-    length("row_ids", task.row_ids.len())?;
+    check_length("target", n, task.target.len())?;
+    check_length("row_ids", n, task.row_ids.len())?;
     if let Some(weights) = task.weights {
-        length("weights", weights.len())?;
+        check_length("weights", n, weights.len())?;
     }
     if let Some(&row) = task.rows.iter().find(|&&row| row as usize >= n) {
         return Err(TreesError::RowOutOfRange { row, n_rows: n });

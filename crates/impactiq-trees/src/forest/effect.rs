@@ -4,9 +4,9 @@
 use impactiq_data::{BinColumns, Seed, Watch};
 
 use crate::criterion::effect::{Effect, EffectCell, EffectStats};
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::config::ForestConfig;
-use crate::forest::grow::{ForestCriterion, Ground, Members, length};
+use crate::forest::grow::{ForestCriterion, Ground, Members};
 use crate::forest::kind::{ForestKind, n_effect_moments};
 use crate::forest::model::Forest;
 use crate::stats::Stats;
@@ -57,7 +57,7 @@ impl<'a, const K: usize> EffectTask<'a, K> {
         watch: &dyn Watch,
     ) -> Result<Forest, TreesError> {
         config.check()?;
-        self.arms.map_or(Ok(()), |arms| length("arms", x.n_rows(), arms.len()))?;
+        self.arms.map_or(Ok(()), |arms| check_length("arms", x.n_rows(), arms.len()))?;
         let mut numbers = vec![("outcome", self.outcome)];
         numbers.extend(self.contrasts.map(|contrast| ("contrast", contrast)));
         let members = self.members();

@@ -8,7 +8,7 @@ use impactiq_data::{BinColumns, Seed, Stream, Watch};
 use rayon::prelude::*;
 
 use crate::criterion::{Criterion, summarise};
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::config::ForestConfig;
 use crate::forest::kind::ForestKind;
 use crate::forest::model::Forest;
@@ -58,10 +58,10 @@ impl Members<'_> {
     /// [`TreesError::Length`], [`TreesError::RowOutOfRange`], [`TreesError::BadValue`],
     /// [`TreesError::NoRows`].
     pub fn checked(&self, n: usize, numbers: &[(&'static str, &[f64])]) -> Result<Vec<u32>, TreesError> {
-        numbers.iter().try_for_each(|(what, values)| length(what, n, values.len()))?;
-        length("row_ids", n, self.row_ids.len())?;
-        self.weights.map_or(Ok(()), |weights| length("weights", n, weights.len()))?;
-        self.clusters.map_or(Ok(()), |clusters| length("clusters", n, clusters.len()))?;
+        numbers.iter().try_for_each(|(what, values)| check_length(what, n, values.len()))?;
+        check_length("row_ids", n, self.row_ids.len())?;
+        self.weights.map_or(Ok(()), |weights| check_length("weights", n, weights.len()))?;
+        self.clusters.map_or(Ok(()), |clusters| check_length("clusters", n, clusters.len()))?;
         if let Some(&row) = self.rows.iter().find(|&&row| row as usize >= n) {
             return Err(TreesError::RowOutOfRange { row, n_rows: n });
         }
@@ -85,10 +85,6 @@ impl Members<'_> {
         }
         if rows.is_empty() { Err(TreesError::NoRows) } else { Ok(rows) }
     }
-}
-
-pub(super) fn length(what: &'static str, expected: usize, found: usize) -> Result<(), TreesError> {
-    if found == expected { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
 }
 
 /// What all trees grow from.
@@ -149,11 +145,16 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
     pub fn grow(&self, earlier: Option<Forest>, seed: Seed, watch: &dyn Watch) -> Result<Forest, TreesError> {
         let n_features = self.layout.n_features();
         let n_bags = self.config.n_trees / self.config.trees_per_bag;
+        let bags = self.config.bags();
+        let none = Forest::assemble((n_features, self.kind), bags, Vec::new(), Vec::new(), Vec::new());
         let mut forest = match earlier {
-            Some(forest) => forest,
-            None => Forest::assemble((n_features, self.kind), self.config.bags(), Vec::new(), Vec::new(), Vec::new()),
+            Some(forest) => {
+                forest.check_same_kind(&none)?;
+                check_seed(&forest, seed)?;
+                forest
+            }
+            None => none,
         };
-        self.check_earlier(&forest, seed)?;
         let batch = 2 * rayon::current_num_threads();
         let (mut bag_seeds, mut trees, mut moments) = (Vec::new(), Vec::new(), Vec::new());
         let mut first = forest.n_bags();
@@ -176,28 +177,10 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
             watch.progress("growing trees", (first * self.config.trees_per_bag) as u64, self.config.n_trees as u64);
         }
         if !trees.is_empty() {
-            let grown = Forest::assemble((n_features, self.kind), self.config.bags(), bag_seeds, trees, moments);
+            let grown = Forest::assemble((n_features, self.kind), bags, bag_seeds, trees, moments);
             forest = if forest.n_trees() == 0 { grown } else { forest.merge(grown)? };
         }
         Ok(forest)
-    }
-
-    /// Whether bags of this seed and these settings can follow those of `forest`.
-    fn check_earlier(&self, forest: &Forest, seed: Seed) -> Result<(), TreesError> {
-        let own = Forest::assemble(
-            (self.layout.n_features(), self.kind),
-            self.config.bags(),
-            Vec::new(),
-            Vec::new(),
-            Vec::new(),
-        );
-        forest.check_same_kind(&own)?;
-        let follows = forest.bag_seeds.iter().zip(0..).all(|(&own, bag)| own == Bags::seed(seed, bag));
-        if !follows {
-            let allowed = "a forest is continued with the seed it was started with";
-            return Err(TreesError::BadSetting { key: "seed", value: seed.value().to_string(), allowed });
-        }
-        Ok(())
     }
 
     fn workbench(&self) -> Workbench<C> {
@@ -246,4 +229,13 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
             None => (Tree::stump(), vec![0.0; self.kind.n_moments()]),
         }
     }
+}
+
+/// Whether bags of this seed can follow those of `forest`.
+fn check_seed(forest: &Forest, seed: Seed) -> Result<(), TreesError> {
+    if forest.bag_seeds.iter().zip(0..).all(|(&own, bag)| own == Bags::seed(seed, bag)) {
+        return Ok(());
+    }
+    let allowed = "a forest is continued with the seed it was started with";
+    Err(TreesError::BadSetting { key: "seed", value: seed.value().to_string(), allowed })
 }

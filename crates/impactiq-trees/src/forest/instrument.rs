@@ -4,9 +4,9 @@
 use impactiq_data::{BinColumns, Seed, Watch};
 
 use crate::criterion::instrument::{Instrument, InstrumentCell, InstrumentRow, InstrumentStats};
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::config::ForestConfig;
-use crate::forest::grow::{ForestCriterion, Ground, Members, length};
+use crate::forest::grow::{ForestCriterion, Ground, Members};
 use crate::forest::kind::ForestKind;
 use crate::forest::model::Forest;
 use crate::stats::Stats;
@@ -65,7 +65,7 @@ impl<'a> InstrumentTask<'a> {
         watch: &dyn Watch,
     ) -> Result<Forest, TreesError> {
         config.check()?;
-        self.encouraged.map_or(Ok(()), |encouraged| length("encouraged", x.n_rows(), encouraged.len()))?;
+        self.encouraged.map_or(Ok(()), |encouraged| check_length("encouraged", x.n_rows(), encouraged.len()))?;
         let numbers = [("outcome", self.outcome), ("treatment", self.treatment), ("instrument", self.instrument)];
         let members = self.members();
         let rows = members.checked(x.n_rows(), &numbers)?;

@@ -2,12 +2,12 @@
 
 use impactiq_data::Seed;
 
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::kind::ForestKind;
 use crate::sample::Bags;
-use crate::tree::Tree;
 use crate::tree::arrays::TreeArrays;
 use crate::tree::walk::Walkers;
+use crate::tree::{Tree, first_leaves};
 
 /// An honest forest of effects or of means.
 ///
@@ -63,15 +63,7 @@ impl Forest {
         trees: Vec<Tree>,
         moments: Vec<f32>,
     ) -> Self {
-        let mut leaves = 0;
-        let first_leaf = trees
-            .iter()
-            .map(|tree| {
-                let first = leaves;
-                leaves += tree.n_leaves();
-                first
-            })
-            .collect();
+        let first_leaf = first_leaves(&trees);
         let walkers = Walkers::new(&trees, n_features);
         Forest { n_features, kind, bags, bag_seeds, trees, first_leaf, moments, walkers }
     }
@@ -166,12 +158,9 @@ impl Forest {
             return setting("bags", format!("{:?}", arrays.bags), "shares lie in (0, 1], trees per bag in 1 to 64");
         }
         let trees = arrays.trees.to_trees(arrays.n_features)?;
-        let length = |what, expected, found| {
-            if expected == found { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
-        };
-        length("trees", arrays.bag_seeds.len().saturating_mul(trees_per_bag), trees.len())?;
+        check_length("trees", arrays.bag_seeds.len().saturating_mul(trees_per_bag), trees.len())?;
         let n_leaves: usize = trees.iter().map(Tree::n_leaves).sum();
-        length("moments", n_leaves.saturating_mul(arrays.kind.n_moments()), arrays.moments.len())?;
+        check_length("moments", n_leaves.saturating_mul(arrays.kind.n_moments()), arrays.moments.len())?;
         if let Some(row) = arrays.moments.iter().position(|moment| !moment.is_finite()) {
             let value = f64::from(arrays.moments[row]);
             return Err(TreesError::BadValue { what: "leaf moment", value, row, allowed: "it must be finite" });

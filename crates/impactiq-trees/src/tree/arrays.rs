@@ -3,7 +3,7 @@
 //! Everything is checked on the way in: lengths first, then each tree by
 //! [`Tree::from_nodes`]. Bytes and file formats live elsewhere.
 
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::tree::{Leaves, Node, Tree};
 
 /// The node layout written here.
@@ -67,7 +67,7 @@ impl TreeArrays {
             return Err(TreesError::Layout { found: self.version, supported: LAYOUT_VERSION });
         }
         let n_trees = self.n_nodes.len();
-        check("n_sets", n_trees, self.n_sets.len())?;
+        check_length("n_sets", n_trees, self.n_sets.len())?;
         let n_nodes = total(&self.n_nodes);
         for (what, found) in [
             ("feature", self.feature.len()),
@@ -78,9 +78,9 @@ impl TreeArrays {
             ("flags", self.flags.len()),
             ("gain", self.gain.len()),
         ] {
-            check(what, n_nodes, found)?;
+            check_length(what, n_nodes, found)?;
         }
-        check("sets", total(&self.n_sets).saturating_mul(4), self.sets.len())?;
+        check_length("sets", total(&self.n_sets).saturating_mul(4), self.sets.len())?;
         let (mut node, mut set) = (0, 0);
         let mut trees = Vec::with_capacity(n_trees);
         for (i, (&n_nodes, &n_sets)) in self.n_nodes.iter().zip(&self.n_sets).enumerate() {
@@ -111,7 +111,7 @@ impl TreeArrays {
 /// # Errors
 /// [`TreesError::Length`] when there is not one value per leaf.
 pub fn leaves_of<V: Clone>(trees: &[Tree], values: &[V]) -> Result<Vec<Leaves<V>>, TreesError> {
-    check("leaf values", trees.iter().map(Tree::n_leaves).sum(), values.len())?;
+    check_length("leaf values", trees.iter().map(Tree::n_leaves).sum(), values.len())?;
     let mut rest = values;
     Ok(trees
         .iter()
@@ -125,10 +125,6 @@ pub fn leaves_of<V: Clone>(trees: &[Tree], values: &[V]) -> Result<Vec<Leaves<V>
 
 fn total(counts: &[u32]) -> usize {
     counts.iter().map(|&n| n as usize).sum()
-}
-
-fn check(what: &'static str, expected: usize, found: usize) -> Result<(), TreesError> {
-    if expected == found { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
 }
 
 fn in_tree(error: TreesError, tree: usize) -> TreesError {

@@ -235,6 +235,16 @@ impl<V> Leaves<V> {
     }
 }
 
+/// By tree: the leaves of the trees before it, which is where its own start in arrays of all leaves.
+pub(crate) fn first_leaves(trees: &[Tree]) -> Vec<usize> {
+    let starts = trees.iter().scan(0, |leaves, tree| {
+        let first = *leaves;
+        *leaves += tree.n_leaves();
+        Some(first)
+    });
+    starts.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::criterion::arms::{ArmForm, ArmSums, Counted, Moments};
 use crate::criterion::summarise;
 use crate::criterion::uplift::Uplift;
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::uplift::config::{MAX_ARMS, UpliftConfig};
 use crate::forest::uplift::model::UpliftForest;
 use crate::grow::{GrowConfig, Grower};
@@ -110,12 +110,10 @@ impl<'a> CheckedTask<'a> {
 impl UpliftTask<'_> {
     /// The rows that take part, checked.
     fn checked_rows(&self, n: usize) -> Result<Vec<u32>, TreesError> {
-        let length =
-            |what, found| if found == n { Ok(()) } else { Err(TreesError::Length { what, expected: n, found }) };
-        length("outcome", self.outcome.len())?;
-        length("arms", self.arms.len())?;
-        length("keys", self.keys.len())?;
-        self.weights.map_or(Ok(()), |weights| length("weights", weights.len()))?;
+        check_length("outcome", n, self.outcome.len())?;
+        check_length("arms", n, self.arms.len())?;
+        check_length("keys", n, self.keys.len())?;
+        self.weights.map_or(Ok(()), |weights| check_length("weights", n, weights.len()))?;
         let mut rows = Vec::with_capacity(self.rows.len());
         for &row in self.rows {
             let i = row as usize;

@@ -2,11 +2,11 @@
 
 use impactiq_data::Seed;
 
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::sample::Bags;
-use crate::tree::Tree;
 use crate::tree::arrays::TreeArrays;
 use crate::tree::walk::Walkers;
+use crate::tree::{Tree, first_leaves};
 
 /// An uplift forest of 2 to [`super::config::MAX_ARMS`] arms.
 ///
@@ -60,15 +60,7 @@ impl UpliftForest {
         trees: Vec<Tree>,
         means: Vec<f64>,
     ) -> Self {
-        let mut leaves = 0;
-        let first_leaf = trees
-            .iter()
-            .map(|tree| {
-                let first = leaves;
-                leaves += tree.n_leaves();
-                first
-            })
-            .collect();
+        let first_leaf = first_leaves(&trees);
         let walkers = Walkers::new(&trees, n_features);
         UpliftForest { n_features, n_arms, bags, tree_seeds, trees, first_leaf, means, walkers }
     }
@@ -145,7 +137,7 @@ impl UpliftForest {
         if trees.is_empty() {
             return Err(TreesError::BadSetting { key: "n_trees", value: "0".into(), allowed: "it must be at least 1" });
         }
-        same_length("tree_seeds", trees.len(), arrays.tree_seeds.len())?;
+        check_length("tree_seeds", trees.len(), arrays.tree_seeds.len())?;
         checked_numbers("leaf mean", n_leaves.saturating_mul(arrays.n_arms), &arrays.means)?;
         let tree_seeds = arrays.tree_seeds.iter().map(|&seed| Seed::new(seed)).collect();
         let shape = (arrays.n_features, arrays.n_arms);
@@ -171,13 +163,9 @@ pub(super) fn checked_trees(
     Ok((trees, n_leaves))
 }
 
-pub(super) fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), TreesError> {
-    if expected == found { Ok(()) } else { Err(TreesError::Length { what, expected, found }) }
-}
-
 /// That many finite numbers.
 pub(super) fn checked_numbers(what: &'static str, n: usize, numbers: &[f64]) -> Result<(), TreesError> {
-    same_length(what, n, numbers.len())?;
+    check_length(what, n, numbers.len())?;
     match numbers.iter().position(|number| !number.is_finite()) {
         None => Ok(()),
         Some(row) => Err(TreesError::BadValue { what, value: numbers[row], row, allowed: "it must be finite" }),

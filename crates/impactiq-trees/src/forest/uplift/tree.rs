@@ -7,10 +7,10 @@
 use impactiq_data::{BinColumns, Seed, Watch};
 
 use crate::criterion::arms::ArmForm;
-use crate::error::TreesError;
+use crate::error::{TreesError, check_length};
 use crate::forest::uplift::config::UpliftConfig;
 use crate::forest::uplift::ground::{CheckedTask, Ground, Planted, UpliftTask, WithGround, with_ground};
-use crate::forest::uplift::model::{checked_numbers, checked_trees, same_length};
+use crate::forest::uplift::model::{checked_numbers, checked_trees};
 use crate::sample::Bags;
 use crate::tree::arrays::TreeArrays;
 use crate::tree::{Leaves, Tree, route};
@@ -149,12 +149,12 @@ impl UpliftTree {
     /// error negative or infinite.
     pub fn from_arrays(arrays: &UpliftTreeArrays) -> Result<Self, TreesError> {
         let (mut trees, _) = checked_trees(&arrays.trees, arrays.n_features, arrays.n_arms)?;
-        same_length("trees", 1, trees.len())?;
+        check_length("trees", 1, trees.len())?;
         let tree = trees.remove(0);
         let (n, a) = (tree.nodes().len(), arrays.n_arms);
-        same_length("node rows", n.saturating_mul(a), arrays.rows.len())?;
+        check_length("node rows", n.saturating_mul(a), arrays.rows.len())?;
         checked_numbers("node mean", n.saturating_mul(a), &arrays.means)?;
-        same_length("node errors", n.saturating_mul(a - 1), arrays.errors.len())?;
+        check_length("node errors", n.saturating_mul(a - 1), arrays.errors.len())?;
         if let Some(row) = arrays.errors.iter().position(|error| *error < 0.0 || error.is_infinite()) {
             let (value, allowed) = (arrays.errors[row], "it must be at least 0 and finite");
             return Err(TreesError::BadValue { what: "node error", value, row, allowed });
