@@ -24,6 +24,7 @@ need-cargo:
 	  echo "hint: install it with  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2; \
 	  echo "      open a new terminal, and run make again" >&2; \
 	  exit 2; }
+	@sh .ci/own-crates.sh
 
 build: need-cargo ## build the impactiq binary
 	$(CARGO) build --release --locked -p impactiq-cli
