@@ -13,7 +13,11 @@ PREFIX ?= $(HOME)/.local
 IMPACTIQ = $(CARGO_TARGET_DIR)/release/impactiq
 
 .DEFAULT_GOAL := help
-.PHONY: help need-cargo build demo test lint tidy docs bench mutate ci install clean-demo
+# What the dashboard is built from; with none of it newer than the build, nothing is done.
+DASHBOARD_SOURCES = $(shell find dashboard/src dashboard/public -type f 2>/dev/null) \
+  $(addprefix dashboard/,index.html package.json package-lock.json svelte.config.js tsconfig.json vite.config.ts)
+
+.PHONY: help need-cargo need-node dashboard dashboard-if-node build demo test lint tidy docs bench mutate ci install clean-demo
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,7 +30,32 @@ need-cargo:
 	  exit 2; }
 	@sh .ci/own-crates.sh
 
-build: need-cargo ## build the impactiq binary
+need-node:
+	@command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || { \
+	  echo "make: node and npm, which build the dashboard, are not on this machine." >&2; \
+	  echo "hint: install Node.js 20.19 or newer (https://nodejs.org), and run make again;" >&2; \
+	  echo "      without it everything but the dashboard's pages works" >&2; \
+	  exit 2; }
+	@node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' || { \
+	  echo "make: the dashboard needs Node.js 20.19 or newer; this is $$(node --version)." >&2; \
+	  echo "hint: https://nodejs.org has newer ones" >&2; \
+	  exit 2; }
+
+dashboard: dashboard/dist/index.html ## build the dashboard's pages, if anything in them changed
+
+dashboard/node_modules/.package-lock.json: dashboard/package-lock.json | need-node
+	cd dashboard && npm ci --no-audit --no-fund
+	@touch $@
+
+dashboard/dist/index.html: $(DASHBOARD_SOURCES) dashboard/node_modules/.package-lock.json | need-node
+	cd dashboard && npm run --silent build
+
+# The server is useful without its pages, so a machine without Node.js still builds it.
+dashboard-if-node:
+	@if $(MAKE) --silent need-node 2>/dev/null; then $(MAKE) --silent dashboard; \
+	else echo "no Node.js 20.19 or newer here: the server is built without the dashboard's pages"; fi
+
+build: need-cargo dashboard-if-node ## build the impactiq binary
 	$(CARGO) build --release --locked -p impactiq-cli
 	@echo "built $(IMPACTIQ)"
 
