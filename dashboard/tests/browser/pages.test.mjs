@@ -1,0 +1,117 @@
+// Every page on the demo's models: drawn, readable, accessible, in both themes and both sizes.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { browser, demo, freePort, impactiq, inked, PAGES, scratch, serve, violations, visit } from './house.mjs';
+
+const CHARTS = { overview: ['deciles', 'estimates'], health: ['balance'], quality: ['gain', 'toc', 'qini'], deciles: ['deciles', 'calibration'], targeting: ['profit'], 'what-if': [], live: ['rates', 'latency'], models: [] };
+const pictures = process.env.SCREENSHOTS;
+let opened, server, folder;
+
+before(async () => {
+  folder = scratch();
+  const made = demo(folder);
+  server = await serve(['-m', `criteo=${join(made, 'criteo/model')}`, '-m', `thornton=${join(made, 'thornton/model')}`, '--log', join(folder, 'scores.sqlite')], await freePort());
+  opened = await browser();
+  if (pictures) mkdirSync(pictures, { recursive: true });
+});
+after(async () => {
+  await opened?.close();
+  await server?.stop();
+});
+
+for (const scheme of ['light', 'dark']) {
+  for (const size of ['desktop', 'phone']) {
+    test(`every page is drawn, accessible and quiet: ${scheme}, ${size}`, async () => {
+      const { page, wrong, go, close } = await visit(opened, server.url, { scheme, size });
+      const found = [];
+      for (const name of PAGES) {
+        await go(name);
+        if (name === 'live') await page.waitForSelector('[data-chart="rates"]');
+        assert.equal(await page.locator('h1').count(), 1, `${name} has one heading of the first level`);
+        for (const chart of CHARTS[name]) {
+          await page.waitForSelector(`[data-chart="${chart}"] canvas`);
+          assert.ok((await inked(page, chart)) > 500, `${name}: the chart ${chart} drew something`);
+        }
+        const beyond = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+        assert.ok(beyond <= 0, `${name} is ${beyond} px wider than the window`);
+        found.push(...(await violations(page)).map((text) => `${name}: ${text}`));
+        if (pictures) await page.screenshot({ path: join(pictures, `${name}-${scheme}-${size}.png`), fullPage: true });
+      }
+      assert.deepEqual(found, [], found.join('\n'));
+      assert.deepEqual(wrong, []);
+      await close();
+    });
+  }
+}
+
+test('every chart has a table twin that axe finds nothing wrong with', async () => {
+  const { page, wrong, go, close } = await visit(opened, server.url);
+  for (const name of PAGES.filter((entry) => CHARTS[entry].length > 0)) {
+    await go(name);
+    for (const chart of CHARTS[name]) {
+      await page.waitForSelector(`[data-chart="${chart}"]`);
+      await page.locator(`[data-chart="${chart}"] button`, { hasText: /^Table/ }).click();
+      const rows = await page.locator(`[data-chart="${chart}"] tbody tr`).count();
+      assert.ok(rows > 0, `${name}: the table of ${chart} has rows`);
+    }
+    assert.deepEqual(await violations(page), []);
+  }
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
+test('the other model is a choice away, and its address can be sent', async () => {
+  const { page, wrong, go, close } = await visit(opened, server.url);
+  await go('overview');
+  await page.getByLabel('Model').selectOption('thornton');
+  await page.waitForFunction(() => document.querySelector('main')?.textContent?.includes('got'));
+  assert.match(page.url(), /model=thornton/);
+  const headline = await page.locator('h1').textContent();
+  assert.match(headline ?? '', /equally for everybody/, 'this trial has nothing to target');
+  const again = await visit(opened, server.url);
+  await again.go(page.url().split('#/')[1]);
+  assert.equal(await again.page.locator('h1').textContent(), headline);
+  await page.goBack();
+  await page.waitForFunction(() => document.querySelector('main')?.textContent?.includes('visit'));
+  assert.deepEqual([...wrong, ...again.wrong], []);
+  await again.close();
+  await close();
+});
+
+test('a model nobody evaluated says what to do instead of showing empty charts', async () => {
+  const model = join(folder, 'bare');
+  const config = join(folder, 'bare.yaml');
+  impactiq('synth', '--help');
+  const data = join(folder, 'bare.csv');
+  impactiq('synth', 'linear', '-n', '3000', '-o', data);
+  impactiq('init', data, '-o', config);
+  impactiq('train', '-c', config, '-o', model);
+  const bare = await serve(['-m', `bare=${model}`], await freePort());
+  const { page, wrong, go, close } = await visit(opened, bare.url);
+  for (const name of ['quality', 'deciles', 'targeting']) {
+    await go(name);
+    assert.match((await page.locator('[data-state="empty"]').textContent()) ?? '', /impactiq evaluate -m bare/, name);
+    assert.deepEqual(await violations(page), []);
+  }
+  await go('health');
+  assert.match((await page.locator('[data-state="empty"]').textContent()) ?? '', /impactiq check/);
+  await go('overview');
+  assert.match((await page.locator('main').textContent()) ?? '', /Evaluate the model/);
+  assert.deepEqual(wrong, []);
+  await close();
+  await bare.stop();
+});
+
+test('the first chart stands within a second and a half', async () => {
+  const { page, go, close } = await visit(opened, server.url);
+  const began = Date.now();
+  await page.goto(`${server.url}/#/overview`);
+  await page.waitForSelector('[data-chart="deciles"] canvas');
+  const took = Date.now() - began;
+  console.log(`# time to first chart: ${took} ms`);
+  assert.ok(took < 1500 || process.env.CI, `${took} ms`);
+  void go;
+  await close();
+});
