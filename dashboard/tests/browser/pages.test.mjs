@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { browser, demo, freePort, impactiq, inked, PAGES, scratch, serve, violations, visit } from './house.mjs';
+import { ask, browser, demo, freePort, impactiq, inked, PAGES, scratch, serve, violations, visit } from './house.mjs';
 
 const CHARTS = { overview: ['deciles', 'estimates'], health: ['balance'], quality: ['gain', 'toc', 'qini'], deciles: ['deciles', 'calibration'], targeting: ['profit'], 'what-if': [], live: ['rates', 'latency'], models: [] };
 const pictures = process.env.SCREENSHOTS;
@@ -52,7 +52,7 @@ test('every chart has a table twin that axe finds nothing wrong with', async () 
     await go(name);
     for (const chart of CHARTS[name]) {
       await page.waitForSelector(`[data-chart="${chart}"]`);
-      await page.locator(`[data-chart="${chart}"] button`, { hasText: /^Table/ }).click();
+      await page.locator(`[data-chart="${chart}"] button`, { hasText: /^Table of/ }).click();
       const rows = await page.locator(`[data-chart="${chart}"] tbody tr`).count();
       assert.ok(rows > 0, `${name}: the table of ${chart} has rows`);
     }
@@ -65,7 +65,7 @@ test('every chart has a table twin that axe finds nothing wrong with', async () 
 test('the other model is a choice away, and its address can be sent', async () => {
   const { page, wrong, go, close } = await visit(opened, server.url);
   await go('overview');
-  await page.getByLabel('Model').selectOption('thornton');
+  await page.locator('#scope-model').selectOption('thornton');
   await page.waitForFunction(() => document.querySelector('main')?.textContent?.includes('got'));
   assert.match(page.url(), /model=thornton/);
   const headline = await page.locator('h1').textContent();
@@ -83,9 +83,8 @@ test('the other model is a choice away, and its address can be sent', async () =
 test('a model nobody evaluated says what to do instead of showing empty charts', async () => {
   const model = join(folder, 'bare');
   const config = join(folder, 'bare.yaml');
-  impactiq('synth', '--help');
   const data = join(folder, 'bare.csv');
-  impactiq('synth', 'linear', '-n', '3000', '-o', data);
+  impactiq('synth', 'nie-wager-b', '-n', '3000', '-o', data);
   impactiq('init', data, '-o', config);
   impactiq('train', '-c', config, '-o', model);
   const bare = await serve(['-m', `bare=${model}`], await freePort());
@@ -102,6 +101,48 @@ test('a model nobody evaluated says what to do instead of showing empty charts',
   assert.deepEqual(wrong, []);
   await close();
   await bare.stop();
+});
+
+test('several arms, outcomes of several kinds, categories and gaps all have their place', async () => {
+  const model = join(folder, 'several');
+  const config = join(folder, 'several.yaml');
+  const data = join(folder, 'several.csv');
+  impactiq('synth', 'multi-arm', '-n', '6000', '-o', data);
+  impactiq('init', data, '-o', config);
+  impactiq('train', '-c', config, '-o', model);
+  impactiq('evaluate', '-m', model);
+  const several = await serve(['-m', `several=${model}`], await freePort());
+  const { page, wrong, go, close } = await visit(opened, several.url);
+  for (const name of ['overview', 'quality', 'deciles', 'targeting', 'what-if']) {
+    for (const outcome of ['y', 'converted']) {
+      await go(`${name}?outcome=${outcome}&arm=arm_2`);
+      assert.equal(await page.locator('#scope-arm').inputValue(), 'arm_2');
+      const text = (await page.locator('main').textContent()) ?? '';
+      assert.equal(/pp/.test(text), outcome === 'converted', `${name} of ${outcome}: only shares are in percentage points`);
+      assert.doesNotMatch(text, /NaN|undefined|Infinity|null/);
+      assert.deepEqual(await violations(page), [], name);
+    }
+  }
+  await go('what-if?outcome=y&arm=arm_1&along=region');
+  await page.getByLabel('region', { exact: true }).selectOption('islands');
+  await page.waitForSelector('[data-chart="uplift-along-region"] canvas');
+  await page.getByLabel('x2, exact value').fill('');
+  await page.keyboard.press('Enter');
+  await page.waitForTimeout(300);
+  const row = await page.evaluate(() =>
+    Object.fromEntries([...document.querySelectorAll('.fields .field')].map((field) => {
+      const control = field.querySelector('select') ?? field.querySelector('input[type=text]');
+      return [field.querySelector('label').textContent, control.value === '' ? null : control.tagName === 'SELECT' ? control.value : Number(control.value)];
+    })),
+  );
+  assert.equal(row.region, 'islands');
+  assert.equal(row.x2, null);
+  const { scores } = await ask(several.url, '/v1/score', { rows: [row] });
+  const shown = Number(await page.locator('output[data-uplift]').getAttribute('data-uplift'));
+  assert.equal(shown, scores[0].y_cate_arm_1);
+  assert.deepEqual(wrong, []);
+  await close();
+  await several.stop();
 });
 
 test('the first chart stands within a second and a half', async () => {
