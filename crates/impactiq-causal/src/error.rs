@@ -108,6 +108,20 @@ pub enum CausalError {
         /// The kind that was chosen.
         kind: String,
     },
+    /// A base learner that this build came without.
+    #[error("this impactiq was built without {library}")]
+    NotBuilt {
+        /// The library, which is also the name of the cargo feature.
+        library: &'static str,
+    },
+    /// A library that trains for us gave up.
+    #[error("{library}: {problem}")]
+    Library {
+        /// The library.
+        library: &'static str,
+        /// What it says.
+        problem: String,
+    },
     /// An arm named in the config is not an arm of the data.
     #[error("assignment.probability names the arm '{arm}', which the treatment column doesn't have")]
     UnknownArm {
@@ -343,6 +357,11 @@ impl CausalError {
                 let first = learners.split(',').next().unwrap_or_default();
                 format!("set `learner: {{kind: {first}}}`; learners of doses: {learners}")
             }
+            CausalError::NotBuilt { library } => format!(
+                "build one with  cargo build --release -p impactiq-cli --features {library}  (docs/guide/backends.md says what \
+                 it needs), or write `boosted`; models trained with {library} can be scored by any build"
+            ),
+            CausalError::Library { .. } => "check the features' values, or write `boosted`".into(),
             CausalError::UnknownArm { found, .. } => format!("the arms are: {}", shorten(found, 20)),
             CausalError::PostTreatment { features } => post_treatment_hint(features),
             CausalError::LeakyFeature { .. } => {

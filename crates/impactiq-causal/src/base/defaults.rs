@@ -5,6 +5,7 @@
 
 use impactiq_trees::{BoostConfig, EarlyStopping, ForestConfig};
 
+use super::external::Library;
 use super::settings::{BaseKind, BaseSettings};
 use super::{BaseLearner, Loss};
 use crate::linear::Shrinkage;
@@ -44,12 +45,13 @@ pub struct Target {
 impl BaseSettings {
     /// The base learner of a kind, with defaults where the user wrote nothing.
     pub fn learner(&self, kind: BaseKind, place: Place, target: Target) -> BaseLearner {
+        let refit = place != Place::Nuisance && target.n_rows <= REFIT_ROWS;
+        let n_stops = if place == Place::Effect { EFFECT_STOPS } else { 1 };
+        let external = |library| BaseLearner::External { library, config: self.boosted(place, target), refit, n_stops };
         match kind {
-            BaseKind::Boosted => BaseLearner::Boosted {
-                config: self.boosted(place, target),
-                refit: place != Place::Nuisance && target.n_rows <= REFIT_ROWS,
-                n_stops: if place == Place::Effect { EFFECT_STOPS } else { 1 },
-            },
+            BaseKind::Boosted => BaseLearner::Boosted { config: self.boosted(place, target), refit, n_stops },
+            BaseKind::Lightgbm => external(Library::Lightgbm),
+            BaseKind::Xgboost => external(Library::Xgboost),
             BaseKind::Forest => BaseLearner::Forest { config: self.forest(place, target) },
             BaseKind::LeastSquares => BaseLearner::LeastSquares,
             BaseKind::Ridge => BaseLearner::Ridge { penalty: self.penalty.unwrap_or(1.0) },

@@ -5,6 +5,7 @@
 //! arms' contrasts, anything that knows why a prediction is wanted.
 
 mod defaults;
+mod external;
 mod forest;
 pub mod settings;
 
@@ -14,6 +15,7 @@ use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ForestConfig, Objective
 use crate::error::CausalError;
 use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Shrinkage, Source};
 pub use defaults::{Place, Target};
+pub use external::{ExternalModel, LEAF, Library, Missing, RawNode, RawTrees};
 pub use forest::MeanForest;
 pub use settings::{BaseKind, BaseSettings};
 
@@ -39,6 +41,17 @@ pub enum BaseLearner {
         refit: bool,
         /// Parts of the rows that decide in turn when to stop; the mean of their answers is
         /// taken when there is a refit. One is enough where a target is not mostly noise.
+        n_stops: u32,
+    },
+    /// Gradient boosted trees of another library, behind a cargo feature.
+    External {
+        /// Which library.
+        library: Library,
+        /// Settings of the trees; they are given to the library under its own names.
+        config: BoostConfig,
+        /// As for [`BaseLearner::Boosted`].
+        refit: bool,
+        /// As for [`BaseLearner::Boosted`].
         n_stops: u32,
     },
     /// Bagged trees, whatever the loss: means of 0/1 targets are probabilities.
@@ -109,6 +122,8 @@ pub enum BaseModel {
     Constant(f64),
     /// Boosted trees.
     Boosted(BoostModel),
+    /// Boosted trees of another library.
+    External(Box<ExternalModel>),
     /// Bagged trees.
     Forest(Box<MeanForest>),
     /// A linear or logistic model.
@@ -187,6 +202,8 @@ impl BaseLearner {
     pub fn kind(&self) -> BaseKind {
         match self {
             BaseLearner::Boosted { .. } => BaseKind::Boosted,
+            BaseLearner::External { library: Library::Lightgbm, .. } => BaseKind::Lightgbm,
+            BaseLearner::External { library: Library::Xgboost, .. } => BaseKind::Xgboost,
             BaseLearner::Forest { .. } => BaseKind::Forest,
             BaseLearner::LeastSquares => BaseKind::LeastSquares,
             BaseLearner::Ridge { .. } => BaseKind::Ridge,
@@ -220,6 +237,13 @@ impl BaseLearner {
                 let n_stops = if *refit { (*n_stops).max(1) } else { 0 };
                 BaseModel::Boosted(fit_boosted((config, n_stops), inputs, task, seed, watch)?)
             }
+            BaseLearner::External { library, config, refit, n_stops } => {
+                let grow =
+                    |config: &BoostConfig, seed| ExternalModel::fit((*library, config), inputs, task, seed, watch);
+                let n_stops = if *refit { (*n_stops).max(1) } else { 0 };
+                let model = stop_then_refit((config, n_stops), seed, watch, grow, ExternalModel::n_trees)?;
+                BaseModel::External(Box::new(model))
+            }
             BaseLearner::Forest { config } => {
                 BaseModel::Forest(Box::new(MeanForest::fit(config, inputs, task, seed, watch)?))
             }
@@ -246,22 +270,38 @@ fn fit_boosted(
     };
     let boosting =
         BoostTask { rows: task.rows, target: task.target, weights: task.weights, row_ids: task.row_ids, objective };
-    let grow = |config: &BoostConfig, seed: Seed| boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch));
+    let grow = |config: &BoostConfig, seed: Seed| {
+        boost(&inputs.columns(), &boosting, config, seed, &Quiet(watch)).map_err(CausalError::from)
+    };
+    stop_then_refit((config, n_stops), seed, watch, grow, BoostModel::n_trees)
+}
+
+/// Grows trees until rows set aside say stop; with `n_stops` above 0, grows the number they find, the
+/// mean of so many answers, again on all rows.
+fn stop_then_refit<M>(
+    (config, n_stops): (&BoostConfig, u32),
+    seed: Seed,
+    watch: &dyn Watch,
+    grow: impl Fn(&BoostConfig, Seed) -> Result<M, CausalError>,
+    n_trees_of: impl Fn(&M) -> usize,
+) -> Result<M, CausalError> {
     let model = grow(config, seed)?;
     if n_stops == 0 || config.early_stopping.is_none() || watch.should_stop() {
         return Ok(model);
     }
-    let mut n_trees = model.n_trees();
+    let mut n_trees = n_trees_of(&model);
     for stop in 1..n_stops {
-        n_trees += grow(config, seed.child(u64::from(stop) << 32))?.n_trees();
+        n_trees += n_trees_of(&grow(config, seed.child(u64::from(stop) << 32))?);
     }
     let n_trees = (n_trees as f64 / f64::from(n_stops)).round() as usize;
     if n_trees == 0 {
         // The constant of all rows: a tree that may not split is none.
-        let constant = BoostConfig { n_trees: 1, min_leaf_rows: u32::MAX, early_stopping: None, ..config.clone() };
-        return Ok(grow(&constant, seed)?);
+        return grow(
+            &BoostConfig { n_trees: 1, min_leaf_rows: u32::MAX, early_stopping: None, ..config.clone() },
+            seed,
+        );
     }
-    Ok(grow(&BoostConfig { n_trees, early_stopping: None, ..config.clone() }, seed)?)
+    grow(&BoostConfig { n_trees, early_stopping: None, ..config.clone() }, seed)
 }
 
 enum Linear {
@@ -290,10 +330,15 @@ fn fit_linear(inputs: &Inputs<'_>, task: &FitTask<'_>, kind: Linear, seed: Seed)
 }
 
 impl BaseModel {
+    /// Whether answers need the raw columns beside the codes.
+    pub fn needs_raw(&self) -> bool {
+        matches!(self, BaseModel::Linear(_) | BaseModel::External(_))
+    }
+
     /// Predicts means for all rows, or for those at `rows`; `out` has one entry for each.
     ///
     /// # Errors
-    /// [`DataError::MissingColumn`] when a linear model's raw column is not there.
+    /// [`DataError::MissingColumn`] when a raw column that the model asks for is not there.
     ///
     /// # Panics
     /// When the inputs have another number of features than at training (a bug of the caller).
@@ -301,6 +346,7 @@ impl BaseModel {
         match self {
             BaseModel::Constant(value) => out.fill(*value),
             BaseModel::Boosted(model) => model.predict(&inputs.columns(), rows, out),
+            BaseModel::External(model) => model.predict(inputs, rows, out)?,
             BaseModel::Forest(model) => model.predict(inputs, rows, out)?,
             BaseModel::Linear(model) => model.predict(&inputs.source(), rows, out)?,
         }

@@ -7,6 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::external::Library;
 use crate::error::CausalError;
 
 /// The kinds of base learner.
@@ -16,6 +17,12 @@ pub enum BaseKind {
     /// Gradient boosted trees: logistic loss for 0/1 outcomes, squared loss otherwise.
     #[default]
     Boosted,
+    /// LightGBM's boosted trees, with the same keys as `boosted`; needs a binary built with
+    /// `--features lightgbm`.
+    Lightgbm,
+    /// XGBoost's boosted trees, with the same keys as `boosted`; needs a binary built with
+    /// `--features xgboost`.
+    Xgboost,
     /// Regression forest: bagged trees, whose means of 0/1 outcomes are probabilities.
     Forest,
     /// Ordinary least squares on standardised numbers and one-hot categories.
@@ -32,10 +39,21 @@ pub enum BaseKind {
 }
 
 impl BaseKind {
+    /// The library that trains it, where we don't.
+    pub fn library(self) -> Option<Library> {
+        match self {
+            BaseKind::Lightgbm => Some(Library::Lightgbm),
+            BaseKind::Xgboost => Some(Library::Xgboost),
+            _ => None,
+        }
+    }
+
     /// The kind as the config writes it.
     pub fn name(self) -> &'static str {
         match self {
             BaseKind::Boosted => "boosted",
+            BaseKind::Lightgbm => "lightgbm",
+            BaseKind::Xgboost => "xgboost",
             BaseKind::Forest => "forest",
             BaseKind::LeastSquares => "least_squares",
             BaseKind::Ridge => "ridge",
@@ -160,7 +178,7 @@ impl BaseSettings {
     /// Checks ranges, and that every setting means something for the kind.
     ///
     /// # Errors
-    /// [`CausalError::BadSetting`] and [`CausalError::UselessSetting`], with `section` in
+    /// [`CausalError::NotBuilt`]; [`CausalError::BadSetting`] and [`CausalError::UselessSetting`], with `section` in
     /// front of the key.
     pub fn check(&self, section: &str, kind: BaseKind) -> Result<(), CausalError> {
         let boosted: [(&str, bool); 9] = [
@@ -175,7 +193,9 @@ impl BaseSettings {
             ("early_stopping", self.early_stopping.is_some()),
         ];
         let useless = match kind {
-            BaseKind::Boosted => [("penalty", self.penalty.is_some())].into_iter().find(|s| s.1),
+            BaseKind::Boosted | BaseKind::Lightgbm | BaseKind::Xgboost => {
+                [("penalty", self.penalty.is_some())].into_iter().find(|s| s.1)
+            }
             BaseKind::Forest => {
                 let of_forests = ["n_trees", "max_depth", "min_leaf_rows", "row_fraction"];
                 let others = boosted.into_iter().filter(|(key, _)| !of_forests.contains(key));
@@ -188,6 +208,9 @@ impl BaseSettings {
         };
         if let Some((key, _)) = useless {
             return Err(CausalError::UselessSetting { key: format!("{section}.{key}"), kind: kind.name().into() });
+        }
+        if let Some(library) = kind.library().filter(|library| !library.is_built()) {
+            return Err(CausalError::NotBuilt { library: library.name() });
         }
         if kind == BaseKind::Forest && self.row_fraction == Some(1.0) {
             let allowed = "trees of a forest that see the same rows differ in little: it must be below 1";

@@ -47,6 +47,9 @@ pub(super) fn read(
         return Err(corrupt(format!("'{}' is no feature", column.name())));
     }
     let design = Design::from_columns(header.design).map_err(corrupt)?;
+    if design.keeps_missing() {
+        return Err(corrupt("a line through columns that may have no value".into()));
+    }
     let k = design.width();
     let coefficients = reader.f64(&name(prefix), "coefficients")?;
     let covariance = reader.f64(&name(prefix), "covariance")?;

@@ -6,6 +6,7 @@
 
 mod arrays;
 mod blends;
+mod external;
 mod forests;
 mod linear;
 mod parts;

@@ -4,6 +4,7 @@ use impactiq_trees::{BoostArrays, BoostModel, ObjectiveKind};
 use serde::{Deserialize, Serialize};
 
 use super::arrays::{Reader, Writer};
+use super::external::{self, ExternalHeader};
 use super::forests::{self, ForestHeader};
 use super::linear::{self, LinearHeader};
 use super::uplift::{self, UpliftHeader};
@@ -31,6 +32,7 @@ pub(super) struct Parts {
 pub(super) enum BaseHeader {
     Constant { value: f64 },
     Boosted { objective: ObjectiveKind, n_features: usize, layout: u32 },
+    External(ExternalHeader),
     Forest { n_features: usize, mean: f64, shape: forests::MeanHeader },
     Linear { link: Link, design: Vec<DesignColumn> },
 }
@@ -44,6 +46,15 @@ pub(super) struct Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// A design of these features.
+    fn design(&self, columns: Vec<DesignColumn>) -> Result<Design, String> {
+        let known = |name: &str| self.names.contains(&name) || (self.with_arm && name == crate::linear::ARM);
+        match columns.iter().find(|column| !known(column.name())) {
+            Some(column) => Err(format!("'{}' is no feature", column.name())),
+            None => Design::from_columns(columns),
+        }
+    }
+
     /// Features of a base model.
     fn n_features(&self) -> usize {
         self.names.len() + usize::from(self.with_arm)
@@ -163,11 +174,10 @@ fn read_base(
         BaseHeader::Constant { value } if value.is_finite() => Ok(BaseModel::Constant(value)),
         BaseHeader::Constant { .. } => Err(CausalError::corrupt(prefix, "its constant is not a number")),
         BaseHeader::Linear { link, design } => {
-            let known = |name: &str| shape.names.contains(&name) || (shape.with_arm && name == crate::linear::ARM);
-            if let Some(column) = design.iter().find(|column| !known(column.name())) {
-                return Err(CausalError::corrupt(prefix, format!("'{}' is no feature", column.name())));
+            let design = shape.design(design).map_err(|problem| CausalError::corrupt(prefix, problem))?;
+            if design.keeps_missing() {
+                return Err(CausalError::corrupt(prefix, "a line through columns that may have no value"));
             }
-            let design = Design::from_columns(design).map_err(|problem| CausalError::corrupt(prefix, problem))?;
             let coefficients = reader.f64(prefix, "coefficients")?;
             if coefficients.len() != design.width() || coefficients.iter().any(|b| !b.is_finite()) {
                 let problem = format!("{} coefficients for {} columns", coefficients.len(), design.width());
@@ -175,6 +185,7 @@ fn read_base(
             }
             Ok(BaseModel::Linear(LinearModel { design, coefficients, link }))
         }
+        BaseHeader::External(header) => external::read(header, prefix, |design| shape.design(design), reader),
         BaseHeader::Forest { n_features, mean, shape: trees } => {
             if n_features != shape.n_features() || !mean.is_finite() {
                 let problem = format!("a forest of mean {mean} on {n_features} features of {}", shape.n_features());
@@ -250,6 +261,7 @@ fn write_base(model: &BaseModel, prefix: &str, writer: &mut Writer) -> BaseHeade
             writer.f64(prefix, "coefficients", &model.coefficients);
             BaseHeader::Linear { link: model.link, design: model.design.columns().to_vec() }
         }
+        BaseModel::External(model) => BaseHeader::External(external::write(model, prefix, writer)),
         BaseModel::Boosted(model) => {
             let arrays = model.to_arrays();
             let trees = &arrays.trees;

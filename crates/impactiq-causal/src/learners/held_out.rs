@@ -80,7 +80,7 @@ impl<'a> Part<'a> {
             let codes = inputs.binned.codes(feature);
             rows.iter().map(|&row| codes[row as usize]).collect()
         };
-        let linear = linear || models.iter().any(|model| matches!(model, BaseModel::Linear(_)));
+        let linear = linear || models.iter().any(|model| model.needs_raw());
         let raw = if linear { inputs.raw.subset(rows) } else { Table::new() };
         let codes = (0..inputs.names.len()).map(pick).collect();
         Ok(Part { whole: inputs.binned, codes, n_rows: rows.len(), raw, names: inputs.names })

@@ -283,7 +283,7 @@ impl EffectModel {
             EffectModel::CausalForest(model) => model.needs_raw(),
             EffectModel::Blended(model) => model.members.iter().any(EffectModel::needs_raw),
             EffectModel::Linear(..) => true,
-            _ => self.models().iter().any(|model| matches!(model, crate::base::BaseModel::Linear(_))),
+            _ => self.models().iter().any(|model| model.needs_raw()),
         }
     }
 

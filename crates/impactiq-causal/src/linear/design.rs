@@ -25,6 +25,11 @@ pub enum DesignColumn {
         /// True when training rows were missing: adds a 0/1 column.
         missing: bool,
     },
+    /// The value itself, NaN where missing: for trees, which ask whether it is at most a threshold.
+    Raw {
+        /// Column name.
+        name: String,
+    },
     /// One 0/1 column per level but the most frequent one.
     Category {
         /// Column name.
@@ -44,7 +49,9 @@ impl DesignColumn {
     /// The raw column's name.
     pub fn name(&self) -> &str {
         match self {
-            DesignColumn::Number { name, .. } | DesignColumn::Category { name, .. } => name,
+            DesignColumn::Number { name, .. } | DesignColumn::Raw { name } | DesignColumn::Category { name, .. } => {
+                name
+            }
         }
     }
 
@@ -52,6 +59,7 @@ impl DesignColumn {
     pub fn width(&self) -> usize {
         match self {
             DesignColumn::Number { missing, .. } => 1 + usize::from(*missing),
+            DesignColumn::Raw { .. } => 1,
             DesignColumn::Category { levels, other, missing, .. } => {
                 levels.len() + usize::from(*other) + usize::from(*missing)
             }
@@ -112,17 +120,40 @@ impl Design {
         weights: Option<&[f64]>,
         max_indicators: usize,
     ) -> Result<Self, DataError> {
-        let columns = names
-            .iter()
-            .map(|name| {
-                Ok(match source.column(name)? {
-                    ColumnView::Number(values) => learn_number(name, values, rows, weights),
-                    ColumnView::Category { codes, levels } => {
-                        learn_category(name, (codes, levels), rows, weights, max_indicators)
-                    }
-                })
-            })
-            .collect::<Result<_, DataError>>()?;
+        Design::learned(source, names, |name, view| match view {
+            ColumnView::Number(values) => learn_number(name, values, rows, weights),
+            ColumnView::Category { codes, levels } => {
+                learn_category(name, (codes, levels), rows, weights, max_indicators)
+            }
+        })
+    }
+
+    /// As [`Design::learn`], but numbers stay as they are, missing ones too.
+    ///
+    /// # Errors
+    /// [`DataError::MissingColumn`].
+    pub fn learn_raw(
+        source: &Source<'_>,
+        names: &[String],
+        rows: &[u32],
+        weights: Option<&[f64]>,
+        max_indicators: usize,
+    ) -> Result<Self, DataError> {
+        Design::learned(source, names, |name, view| match view {
+            ColumnView::Number(_) => DesignColumn::Raw { name: name.to_owned() },
+            ColumnView::Category { codes, levels } => {
+                learn_category(name, (codes, levels), rows, weights, max_indicators)
+            }
+        })
+    }
+
+    fn learned(
+        source: &Source<'_>,
+        names: &[String],
+        learn: impl Fn(&str, ColumnView<'_>) -> DesignColumn,
+    ) -> Result<Self, DataError> {
+        let columns =
+            names.iter().map(|name| Ok(learn(name, source.column(name)?))).collect::<Result<_, DataError>>()?;
         Ok(Design { columns })
     }
 
@@ -144,6 +175,11 @@ impl Design {
             }
         }
         Ok(Design { columns })
+    }
+
+    /// Whether a row without a value can come out as NaN, which sums of products cannot stand.
+    pub fn keeps_missing(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column, DesignColumn::Raw { .. }))
     }
 
     /// The recipe's columns.
@@ -239,6 +275,14 @@ enum Part<'a> {
         scale: f64,
         missing: bool,
     },
+    Raw {
+        values: &'a [f64],
+    },
+    /// Text given where raw numbers were learned.
+    RawParsed {
+        codes: &'a [u32],
+        values: Vec<f64>,
+    },
     /// `slot[code]` is the indicator of a level; the last one is for missing; `NONE`: all 0.
     Category {
         codes: &'a [u32],
@@ -265,14 +309,21 @@ enum Part<'a> {
 
 const NONE: u32 = u32::MAX;
 
+fn parsed(levels: &[String]) -> Vec<f64> {
+    levels.iter().map(|text| text.trim().parse().unwrap_or(f64::NAN)).collect()
+}
+
 fn bind_column<'a>(column: &'a DesignColumn, view: ColumnView<'a>) -> Part<'a> {
     match (column, view) {
         (DesignColumn::Number { mean, scale, missing, .. }, ColumnView::Number(values)) => {
             Part::Number { values, mean: *mean, scale: *scale, missing: *missing }
         }
         (DesignColumn::Number { mean, scale, missing, .. }, ColumnView::Category { codes, levels }) => {
-            let values = levels.iter().map(|text| text.trim().parse().unwrap_or(f64::NAN)).collect();
-            Part::Parsed { codes, values, mean: *mean, scale: *scale, missing: *missing }
+            Part::Parsed { codes, values: parsed(levels), mean: *mean, scale: *scale, missing: *missing }
+        }
+        (DesignColumn::Raw { .. }, ColumnView::Number(values)) => Part::Raw { values },
+        (DesignColumn::Raw { .. }, ColumnView::Category { codes, levels }) => {
+            Part::RawParsed { codes, values: parsed(levels) }
         }
         (DesignColumn::Category { reference, levels, other, missing, .. }, view) => {
             let mut by_name: HashMap<&str, u32> =
@@ -321,6 +372,10 @@ impl Part<'_> {
             Part::Number { values, mean, scale, missing } => {
                 standardise(rows, |row| values[row], (*mean, *scale, *missing), out)
             }
+            Part::Raw { values } => copied(rows, |row| values[row], out),
+            Part::RawParsed { codes, values } => {
+                copied(rows, |row| values.get(codes[row] as usize).copied().unwrap_or(f64::NAN), out)
+            }
             Part::Parsed { codes, values, mean, scale, missing } => standardise(
                 rows,
                 |row| values.get(codes[row] as usize).copied().unwrap_or(f64::NAN),
@@ -341,6 +396,11 @@ impl Part<'_> {
             ),
         }
     }
+}
+
+fn copied(rows: &[u32], value: impl Fn(usize) -> f64, out: &mut [f64]) -> usize {
+    out.iter_mut().zip(rows).for_each(|(out, &row)| *out = value(row as usize));
+    rows.len()
 }
 
 fn standardise(
@@ -404,6 +464,18 @@ mod tests {
         assert_eq!(out[8..12], [0.0, 0.0, 1.0, 0.0]);
         assert_eq!(out[12..16], [0.0, 0.0, 1.0, 0.0]);
         assert_eq!(out[16..20], [0.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_raw_design_keeps_numbers_and_their_gaps() {
+        let table = table();
+        let names = ["x".to_string(), "g".into()];
+        let design = Design::learn_raw(&Source::new(&table), &names, &[0, 1, 2, 3], None, 8).unwrap();
+        assert!(design.keeps_missing());
+        let mut out = vec![0.0; 4 * design.width()];
+        design.bind(&Source::new(&table)).unwrap().fill(&[0, 1, 2, 3], &mut out);
+        assert_eq!((out[4], out[5], out[6].is_nan(), out[7]), (1.0, 3.0, true, 5.0));
+        assert_eq!(out[8..12], [0.0, 0.0, 1.0, 0.0]);
     }
 
     #[test]

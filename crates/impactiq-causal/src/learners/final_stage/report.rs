@@ -63,6 +63,7 @@ impl Terms {
                         terms.push(format!("{name} is missing"), (1.0, 0.0));
                     }
                 }
+                DesignColumn::Raw { name } => terms.push(name.clone(), (1.0, 0.0)),
                 DesignColumn::Category { name, levels, other, missing, .. } => {
                     levels.iter().for_each(|level| terms.push(format!("{name} = {level}"), (1.0, 0.0)));
                     if *other {
