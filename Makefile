@@ -17,7 +17,7 @@ IMPACTIQ = $(CARGO_TARGET_DIR)/release/impactiq
 DASHBOARD_SOURCES = $(shell find dashboard/src dashboard/public -type f 2>/dev/null) \
   $(addprefix dashboard/,index.html package.json package-lock.json svelte.config.js tsconfig.json vite.config.ts)
 
-.PHONY: help need-cargo need-node dashboard dashboard-if-node build demo test lint tidy docs bench mutate ci install clean-demo
+.PHONY: help need-cargo need-node dashboard dashboard-if-node build demo test test-backends lint tidy docs bench mutate ci install clean-demo
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -70,6 +70,9 @@ test: need-cargo ## every test, the doc tests, the house rules and the golden ou
 	$(CARGO) xtask codegen --check
 	$(CARGO) xtask golden --check
 	@sh .ci/not-run.sh
+
+test-backends: need-cargo ## LightGBM and XGBoost as base learners: build, test, train with them
+	.ci/backends
 
 lint: need-cargo ## formatter, clippy without warnings, house rules
 	$(CARGO) fmt --all --check
