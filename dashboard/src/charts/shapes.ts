@@ -91,7 +91,8 @@ export function rules(lines: readonly { at: number; upright: boolean; label?: st
         };
         return [stroke, text];
       });
-      return { type: 'group', children };
+      // Lines that fell outside since the last drawing must go, not stay where they were.
+      return children.length === 0 ? null : { type: 'group', $mergeChildren: false, children };
     },
   };
 }
