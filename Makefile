@@ -49,6 +49,8 @@ dashboard/node_modules/.package-lock.json: dashboard/package-lock.json | need-no
 
 dashboard/dist/index.html: $(DASHBOARD_SOURCES) dashboard/node_modules/.package-lock.json | need-node
 	cd dashboard && npm run --silent build
+	@# The build carries new file names; the crate that embeds them must be compiled again.
+	@[ ! -f crates/impactiq-serve/src/assets.rs ] || touch crates/impactiq-serve/src/assets.rs
 
 # The server is useful without its pages, so a machine without Node.js still builds it.
 dashboard-if-node:

@@ -1,5 +1,5 @@
-// From the hold-out's measured outcomes to money: who to treat, what it earns, how sure that is.
-// The server measures; prices are the user's. Profit is linear in them, so the slider needs no request.
+// From the hold-out's profit curve to a plan: who to treat, what it earns, how sure that is.
+// The server measures at the user's prices; this chooses among its points and adds nothing of its own.
 import { known, type Estimate } from './format';
 
 /** A point of a curve over the share of people treated, best first. */
@@ -10,10 +10,13 @@ export interface CurvePoint {
   upper: number | null;
 }
 
-/** What treating the best share changed on the hold-out, per `population` people. */
+/** What treating the best share brings, as the server answers it. */
 export interface Reach {
   fraction: number;
   threshold: number | null;
+  n_targeted: number;
+  cost: number;
+  profit: Estimate;
   incremental_outcomes: Estimate;
   over_random: Estimate;
 }
@@ -50,35 +53,17 @@ export function affordable({ budget, cost, population }: Prices): number {
   return Math.min(1, Math.max(0, budget / (cost * population)));
 }
 
-/** An estimate times a constant, less another; a negative factor turns the interval round. */
-export function transformed(estimate: Estimate, factor: number, less = 0): Estimate {
-  if (!known(estimate.value)) return estimate;
-  const at = (bound: number | null | undefined) => (known(bound) ? bound * factor - less : null);
-  const [lower, upper] = factor >= 0 ? [estimate.lower, estimate.upper] : [estimate.upper, estimate.lower];
+/** The plan at one share. */
+export function planAt(reach: Reach): Plan {
+  const { fraction, threshold, n_targeted: people, cost: spend, profit } = reach;
   return {
-    value: estimate.value * factor - less,
-    std_error: known(estimate.std_error) ? estimate.std_error * Math.abs(factor) : null,
-    lower: at(lower),
-    upper: at(upper),
-    n: estimate.n ?? null,
-  };
-}
-
-/** The plan at one share; `measured` says for how many people the outcomes are counted. */
-export function planAt(reach: Reach, measured: number, prices: Prices): Plan {
-  const scale = measured > 0 ? prices.population / measured : 0;
-  const people = reach.fraction * prices.population;
-  const spend = people * prices.cost;
-  const profit = transformed(reach.incremental_outcomes, scale * prices.value, spend);
-  return {
-    fraction: reach.fraction,
-    threshold: reach.threshold,
+    fraction,
+    threshold,
     people,
     spend,
-    incremental: transformed(reach.incremental_outcomes, scale),
+    incremental: reach.incremental_outcomes,
     profit,
-    // As many people at random cost the same, so the price of treating drops out.
-    overRandom: transformed(reach.over_random, scale * prices.value),
+    overRandom: reach.over_random,
     returnOnSpend: spend > 0 && known(profit.value) ? profit.value / spend : null,
   };
 }
@@ -86,9 +71,9 @@ export function planAt(reach: Reach, measured: number, prices: Prices): Plan {
 const NOTHING: Estimate = { value: 0, std_error: 0, lower: 0, upper: 0 };
 
 /** Every share as a plan, from treating nobody to treating everybody. */
-export function plans(reaches: readonly Reach[], measured: number, prices: Prices): Plan[] {
-  const nobody: Reach = { fraction: 0, threshold: null, incremental_outcomes: NOTHING, over_random: NOTHING };
-  return [nobody, ...reaches.filter((reach) => reach.fraction > 0)].map((reach) => planAt(reach, measured, prices));
+export function plans(reaches: readonly Reach[]): Plan[] {
+  const nobody: Reach = { fraction: 0, threshold: null, n_targeted: 0, cost: 0, profit: NOTHING, incremental_outcomes: NOTHING, over_random: NOTHING };
+  return [nobody, ...reaches.filter((reach) => reach.fraction > 0)].map(planAt);
 }
 
 /** The most profitable plan among those the budget pays for (the smallest share on ties). */

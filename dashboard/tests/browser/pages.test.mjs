@@ -87,7 +87,7 @@ test('a model nobody evaluated says what to do instead of showing empty charts',
   impactiq('synth', 'nie-wager-b', '-n', '3000', '-o', data);
   impactiq('init', data, '-o', config);
   impactiq('train', '-c', config, '-o', model);
-  const bare = await serve(['-m', `bare=${model}`], await freePort());
+  const bare = await serve(['-m', `bare=${model}`, '--log', 'none'], await freePort());
   const { page, wrong, go, close } = await visit(opened, bare.url);
   for (const name of ['quality', 'deciles', 'targeting']) {
     await go(name);
@@ -111,14 +111,14 @@ test('several arms, outcomes of several kinds, categories and gaps all have thei
   impactiq('init', data, '-o', config);
   impactiq('train', '-c', config, '-o', model);
   impactiq('evaluate', '-m', model);
-  const several = await serve(['-m', `several=${model}`], await freePort());
+  const several = await serve(['-m', `several=${model}`, '--log', 'none'], await freePort());
   const { page, wrong, go, close } = await visit(opened, several.url);
   for (const name of ['overview', 'quality', 'deciles', 'targeting', 'what-if']) {
     for (const outcome of ['y', 'converted']) {
       await go(`${name}?outcome=${outcome}&arm=arm_2`);
       assert.equal(await page.locator('#scope-arm').inputValue(), 'arm_2');
       const text = (await page.locator('main').textContent()) ?? '';
-      assert.equal(/pp/.test(text), outcome === 'converted', `${name} of ${outcome}: only shares are in percentage points`);
+      assert.equal(/ pp\b/.test(text), outcome === 'converted', `${name} of ${outcome}: only shares are in percentage points`);
       assert.doesNotMatch(text, /NaN|undefined|Infinity|null/);
       assert.deepEqual(await violations(page), [], name);
     }

@@ -98,7 +98,8 @@ test('the budget page says what /v1/target says for the same prices', async () =
   await page.waitForFunction(() => document.querySelector('.sentence')?.textContent?.includes('best 40 %'));
   const chosen = (await ask(server.url, '/v1/target', { ...prices, fraction: 0.4 })).chosen;
   const sentence = (await page.locator('.sentence').textContent()) ?? '';
-  for (const value of [chosen.profit.value, chosen.profit.lower, chosen.profit.upper]) assert.ok(sentence.includes(money(value)), `${sentence} says ${money(value)}`);
+  // A loss is said as one: "loses $170".
+  for (const value of [Math.abs(chosen.profit.value), chosen.profit.lower, chosen.profit.upper]) assert.ok(sentence.includes(money(value)), `${sentence} says ${money(value)}`);
   await page.getByLabel('Budget (if there is one)').fill('3000');
   await page.getByRole('button', { name: 'Best within the budget' }).click();
   const within = (await ask(server.url, '/v1/target', { ...prices, budget: 3000 })).chosen;

@@ -70,11 +70,11 @@ describe('the effect', () => {
 describe('a plan in words', () => {
   const prices = { population: 1000, value: 10, cost: 1, budget: null };
   it('says when a loss cannot be ruled out', () => {
-    const plan = planAt({ fraction: 0.5, threshold: 0.1, incremental_outcomes: estimate(60, 30, 90), over_random: estimate(1, 0, 2) }, 1000, prices);
+    const plan = planAt({ fraction: 0.5, threshold: 0.1, n_targeted: 500, cost: 500, profit: estimate(100, -200, 400), incremental_outcomes: estimate(60, 30, 90), over_random: estimate(1, 0, 2) });
     expect(planSentence(plan, prices, '$', 'visit', 'binary')).toBe('Treat the best 50 %, 500 of 1,000 people. For $500 that brings about 60 people to “visit” who would not do so otherwise, and earns $100 beyond its cost (between −$200 and $400); a loss cannot be ruled out.');
   });
   it('says to treat nobody when nothing pays', () => {
-    const plan = planAt({ fraction: 0, threshold: null, incremental_outcomes: estimate(0, 0, 0), over_random: estimate(0, 0, 0) }, 1000, prices);
+    const plan = planAt({ fraction: 0, threshold: null, n_targeted: 0, cost: 0, profit: estimate(0, 0, 0), incremental_outcomes: estimate(0, 0, 0), over_random: estimate(0, 0, 0) });
     expect(planSentence(plan, prices, '$', 'visit', 'binary')).toContain('Treat nobody');
   });
 });
