@@ -22,9 +22,23 @@ export function stepOf(lower: number, upper: number, whole: boolean): number {
   return whole ? Math.max(1, Math.round(step)) : Number(step.toPrecision(3));
 }
 
-/** A value at a round number of steps, so that what is shown is what is asked. */
-export function snapped(value: number, step: number): number {
-  return Number((Math.round(value / step) * step).toPrecision(12));
+/** The shortest number that the column's type reads as the same value: 10.0597, not 10.059700012207031. */
+export function shortest(value: number, type: string): number {
+  if (!/float32/i.test(type)) return value;
+  for (let digits = 1; digits <= 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === Math.fround(value)) return short;
+  }
+  return value;
+}
+
+/** Where a slider was put, at a round number of steps; both ends are exact. */
+export function snapped(value: number, field: { lower: number; upper: number; step: number }): number {
+  const { lower, upper, step } = field;
+  const reach = (upper - lower) * 1e-9;
+  if (value <= lower + reach) return lower;
+  if (value >= upper - reach) return upper;
+  return Math.min(upper, Math.max(lower, Number((Math.round(value / step) * step).toPrecision(12))));
 }
 
 /** A field per column, as the training profile describes it. */
@@ -34,13 +48,10 @@ export function fieldsOf(schema: readonly Column[], profile: readonly ColumnProf
     const column = known.get(name);
     if (/^bool/i.test(type)) return { name, kind: 'truth', typical: false };
     if (column?.kind === 'number') {
-      const { typical, whole } = column;
-      const step = stepOf(column.lower, column.upper, whole);
-      // Both ends move inwards to the slider's grid, never out of what the trial has seen.
-      const lower = snapped(Math.ceil(column.lower / step - 1e-9) * step, step);
-      const upper = snapped(Math.floor(column.upper / step + 1e-9) * step, step);
+      // Exact, not rounded to the slider's steps: real columns have values that half of the people share.
+      const [lower, upper, typical] = [column.lower, column.upper, column.typical].map((value) => shortest(value, type)) as [number, number, number];
       if (!(upper > lower)) return { name, kind: 'free-number' };
-      return { name, kind: 'number', lower, upper, typical: snapped(Math.min(upper, Math.max(lower, typical)), step), whole, step };
+      return { name, kind: 'number', lower, upper, typical, whole: column.whole, step: stepOf(lower, upper, column.whole) };
     }
     if (column?.kind === 'category') return { name, kind: 'choice', levels: column.levels.map((level) => level.value), typical: column.typical };
     return NUMBERS.test(type) ? { name, kind: 'free-number' } : { name, kind: 'free-text' };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Column, ColumnProfile } from '../../src/api/contract';
-import { decodeRow, encodeRow, fieldsOf, stepOf, sweepOf, typicalRow } from '../../src/whatif/person';
+import { decodeRow, encodeRow, fieldsOf, shortest, snapped, stepOf, sweepOf, typicalRow } from '../../src/whatif/person';
 
 const SCHEMA: Column[] = [
   { name: 'age', type: 'int64' },
@@ -33,6 +33,24 @@ describe('the form', () => {
     expect(stepOf(18, 77, true)).toBe(1);
     expect(stepOf(0, 100_000, true)).toBe(500);
     expect(stepOf(3, 3, false)).toBe(0.01);
+  });
+});
+
+describe('a value of a column', () => {
+  it('is written as short as its type allows, and stays the same value', () => {
+    expect(shortest(10.059700012207031, 'float32')).toBe(10.0597);
+    expect(Math.fround(shortest(0.1 + 0.2, 'float32'))).toBe(Math.fround(0.3));
+    expect(shortest(10.059700012207031, 'float64')).toBe(10.059700012207031);
+  });
+
+  it('keeps the value that half of the people share', () => {
+    const tied: ColumnProfile = { name: 'f1', kind: 'number', whole: false, missing: 0, lower: 10.059700012207031, upper: 21.5, typical: 10.059700012207031, quantiles: [] };
+    expect(typicalRow(fieldsOf([{ name: 'f1', type: 'float32' }], [tied]))).toEqual({ f1: 10.0597 });
+  });
+
+  it('moves in round steps between exact ends', () => {
+    const field = { lower: 10.0597, upper: 21.517, step: 0.05 };
+    expect([10.0597, 10.2345, 21.517, 99].map((value) => snapped(value, field))).toEqual([10.0597, 10.25, 21.517, 21.517]);
   });
 });
 
