@@ -4,7 +4,7 @@ import type { Column, ColumnProfile, Row } from '../api/contract';
 
 /** A form field. */
 export type Field =
-  | { name: string; kind: 'number'; lower: number; upper: number; step: number; typical: number; whole: boolean }
+  | { name: string; kind: 'number'; type: string; lower: number; upper: number; step: number; typical: number; whole: boolean }
   | { name: string; kind: 'choice'; levels: string[]; typical: string | null }
   | { name: string; kind: 'truth'; typical: boolean }
   | { name: string; kind: 'free-number' }
@@ -32,6 +32,11 @@ export function shortest(value: number, type: string): number {
   return value;
 }
 
+/** A typed number as the column's type holds it, so that the end of a range is inside the range. */
+export function held(value: number, type: string): number {
+  return /float32/i.test(type) ? Math.fround(value) : value;
+}
+
 /** Where a slider was put, at a round number of steps; both ends are exact. */
 export function snapped(value: number, field: { lower: number; upper: number; step: number }): number {
   const { lower, upper, step } = field;
@@ -49,9 +54,9 @@ export function fieldsOf(schema: readonly Column[], profile: readonly ColumnProf
     if (/^bool/i.test(type)) return { name, kind: 'truth', typical: false };
     if (column?.kind === 'number') {
       // Exact, not rounded to the slider's steps: real columns have values that half of the people share.
-      const [lower, upper, typical] = [column.lower, column.upper, column.typical].map((value) => shortest(value, type)) as [number, number, number];
+      const { lower, upper, typical, whole } = column;
       if (!(upper > lower)) return { name, kind: 'free-number' };
-      return { name, kind: 'number', lower, upper, typical, whole: column.whole, step: stepOf(lower, upper, column.whole) };
+      return { name, kind: 'number', type, lower, upper, typical, whole, step: stepOf(lower, upper, whole) };
     }
     if (column?.kind === 'category') return { name, kind: 'choice', levels: column.levels.map((level) => level.value), typical: column.typical };
     return NUMBERS.test(type) ? { name, kind: 'free-number' } : { name, kind: 'free-text' };

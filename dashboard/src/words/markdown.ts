@@ -10,17 +10,18 @@ export type Block =
 /** A run of text. */
 export interface Span {
   text: string;
-  style: 'plain' | 'code' | 'strong';
+  style: 'plain' | 'code' | 'strong' | 'emphasis';
 }
 
 /** `code` and **strong** inside a line. */
 export function spans(line: string): Span[] {
   return line
-    .split(/(`[^`]+`|\*\*[^*]+\*\*)/)
+    .split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)/)
     .filter((part) => part !== '')
     .map((part): Span => {
       if (part.startsWith('`') && part.endsWith('`') && part.length > 2) return { text: part.slice(1, -1), style: 'code' };
       if (part.startsWith('**') && part.endsWith('**') && part.length > 4) return { text: part.slice(2, -2), style: 'strong' };
+      if (part.startsWith('*') && part.endsWith('*') && part.length > 2) return { text: part.slice(1, -1), style: 'emphasis' };
       return { text: part, style: 'plain' };
     });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Column, ColumnProfile } from '../../src/api/contract';
-import { decodeRow, encodeRow, fieldsOf, shortest, snapped, stepOf, sweepOf, typicalRow } from '../../src/whatif/person';
+import { decodeRow, encodeRow, fieldsOf, held, shortest, snapped, stepOf, sweepOf, typicalRow } from '../../src/whatif/person';
 
 const SCHEMA: Column[] = [
   { name: 'age', type: 'int64' },
@@ -45,7 +45,8 @@ describe('a value of a column', () => {
 
   it('keeps the value that half of the people share', () => {
     const tied: ColumnProfile = { name: 'f1', kind: 'number', whole: false, missing: 0, lower: 10.059700012207031, upper: 21.5, typical: 10.059700012207031, quantiles: [] };
-    expect(typicalRow(fieldsOf([{ name: 'f1', type: 'float32' }], [tied]))).toEqual({ f1: 10.0597 });
+    expect(typicalRow(fieldsOf([{ name: 'f1', type: 'float32' }], [tied]))).toEqual({ f1: 10.059700012207031 });
+    expect(held(10.0597, 'float32')).toBe(10.059700012207031);
   });
 
   it('moves in round steps between exact ends', () => {
