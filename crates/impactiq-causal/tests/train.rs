@@ -374,9 +374,13 @@ fn a_causal_forest_knows_a_known_effect_and_how_well() {
     // What was chosen is one of the candidates: a leaf size, or no trees at all.
     let size = (forest.mean_leaves > 1.0).then_some(forest.min_arm_rows);
     let chosen = forest.candidates.iter().find(|c| (c.min_arm_rows, c.linear) == (size, forest.linear)).unwrap();
-    // Smoothing and the step to a smaller leaf may pass the least loss by, never what one effect for everybody has.
+    // Caution may pass the least loss by, never what one effect for everybody has.
     let stumps = forest.candidates.iter().find(|c| c.min_arm_rows.is_none() && !c.linear).unwrap();
     assert!(chosen.r_loss <= stumps.r_loss, "{forest:?}");
+    // Sizes that take turns with it were tried too, and the best comes first.
+    let tried = |size: &u32| forest.candidates.iter().any(|c| c.min_arm_rows == Some(*size));
+    assert_eq!(forest.leaf_sizes.first(), Some(&forest.min_arm_rows));
+    assert!(forest.mean_leaves == 1.0 || forest.leaf_sizes.iter().all(tried), "{forest:?}");
 }
 
 #[test]

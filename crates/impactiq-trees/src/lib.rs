@@ -34,7 +34,7 @@ pub use criterion::Criterion;
 pub use criterion::newton::Newton;
 pub use criterion::uplift::UpliftKind;
 pub use error::TreesError;
-pub use forest::config::ForestConfig;
+pub use forest::config::{ForestConfig, LeafSize};
 pub use forest::effect::{EffectTask, continue_effect_forest, grow_effect_forest};
 pub use forest::instrument::{InstrumentTask, continue_instrument_forest, grow_instrument_forest};
 pub use forest::kind::ForestKind;

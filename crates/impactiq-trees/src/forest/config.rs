@@ -32,6 +32,17 @@ pub struct ForestConfig {
     pub imbalance_penalty: f64,
     /// Splits above a leaf at most.
     pub max_depth: Option<u32>,
+    /// Leaf sizes that bags take in turn, in place of the two above; empty: all bags are alike.
+    pub leaf_turns: Vec<LeafSize>,
+}
+
+/// How small the leaves of a bag may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LeafSize {
+    /// Splitting rows at least.
+    pub min_leaf_rows: u32,
+    /// Splitting rows of every arm at least.
+    pub min_arm_rows: u32,
 }
 
 impl Default for ForestConfig {
@@ -48,6 +59,7 @@ impl Default for ForestConfig {
             alpha: 0.05,
             imbalance_penalty: 0.0,
             max_depth: None,
+            leaf_turns: Vec::new(),
         }
     }
 }
@@ -103,6 +115,14 @@ impl ForestConfig {
             None => Ok(()),
             Some((key, value, _, allowed)) => Err(TreesError::BadSetting { key, value, allowed }),
         }
+    }
+
+    /// The leaf sizes that bags take in turn, one at least.
+    pub fn leaf_sizes(&self) -> Vec<LeafSize> {
+        if self.leaf_turns.is_empty() {
+            return vec![LeafSize { min_leaf_rows: self.min_leaf_rows, min_arm_rows: self.min_arm_rows }];
+        }
+        self.leaf_turns.clone()
     }
 
     /// How trees draw their rows.

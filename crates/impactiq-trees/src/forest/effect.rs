@@ -62,9 +62,11 @@ impl<'a, const K: usize> EffectTask<'a, K> {
         numbers.extend(self.contrasts.map(|contrast| ("contrast", contrast)));
         let members = self.members();
         let rows = members.checked(x.n_rows(), &numbers)?;
-        let min_arm_rows = if self.arms.is_some() { config.min_arm_rows } else { 0 };
-        let criterion =
-            Effect::<K, L> { min_arm_rows, alpha: config.alpha, imbalance_penalty: config.imbalance_penalty };
+        let criterion = |min_arm_rows: u32| Effect::<K, L> {
+            min_arm_rows: if self.arms.is_some() { min_arm_rows } else { 0 },
+            alpha: config.alpha,
+            imbalance_penalty: config.imbalance_penalty,
+        };
         let kind = ForestKind::Effect { n_contrasts: K };
         let ground = Ground::new((kind, criterion), x, config, (&members, &rows), |row| self.cell(row))?;
         ground.grow(earlier, seed, watch)

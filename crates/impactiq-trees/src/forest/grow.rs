@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::criterion::{Criterion, summarise};
 use crate::error::{TreesError, check_length};
-use crate::forest::config::ForestConfig;
+use crate::forest::config::{ForestConfig, LeafSize};
 use crate::forest::kind::ForestKind;
 use crate::forest::model::Forest;
 use crate::grow::{GrowConfig, Grower, Growth};
@@ -93,8 +93,8 @@ pub(super) struct Ground<'a, C: ForestCriterion> {
     layout: Layout,
     store: Store<C::Row>,
     keys: Vec<u64>,
-    criterion: C,
-    grow_config: GrowConfig,
+    /// Bags take these in turn.
+    turns: Vec<(C, GrowConfig)>,
     config: &'a ForestConfig,
 }
 
@@ -105,12 +105,13 @@ struct Workbench<C: ForestCriterion> {
 }
 
 impl<'a, C: ForestCriterion> Ground<'a, C> {
-    /// `rows` are checked members; `cell` says what a row contributes.
+    /// `criterion` belongs to a least number of an arm's rows per leaf; `rows` are checked
+    /// members; `cell` says what a row contributes.
     ///
     /// # Errors
     /// [`TreesError::NoFeatures`], [`TreesError::Length`].
     pub fn new(
-        (kind, criterion): (ForestKind, C),
+        (kind, criterion): (ForestKind, impl Fn(u32) -> C),
         x: &dyn BinColumns,
         config: &'a ForestConfig,
         (members, rows): (&Members<'_>, &[u32]),
@@ -119,19 +120,19 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
         let layout = Layout::new(features(x)?);
         let p = layout.n_features();
         let features_per_node = config.features_per_node.unwrap_or((p as f64).sqrt().ceil() as usize + 20).min(p);
+        let rules = |leaf: LeafSize| GrowConfig {
+            n_leaves: usize::MAX,
+            max_depth: config.max_depth,
+            limits: Limits { min_rows: leaf.min_leaf_rows, min_weight: 0.0, min_gain: 0.0 },
+            growth: Growth::DepthWise,
+            features_per_node: Some(features_per_node),
+            min_estimate_rows: 0,
+        };
         Ok(Ground {
             kind,
             store: Store::new(CodeMatrix::gather(x, rows), rows.par_iter().map(|&row| cell(row)).collect()),
             keys: rows.iter().map(|&row| members.key(row)).collect(),
-            criterion,
-            grow_config: GrowConfig {
-                n_leaves: usize::MAX,
-                max_depth: config.max_depth,
-                limits: Limits { min_rows: config.min_leaf_rows, min_weight: 0.0, min_gain: 0.0 },
-                growth: Growth::DepthWise,
-                features_per_node: Some(features_per_node),
-                min_estimate_rows: 0,
-            },
+            turns: config.leaf_sizes().into_iter().map(|leaf| (criterion(leaf.min_arm_rows), rules(leaf))).collect(),
             config,
             layout,
         })
@@ -165,15 +166,16 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
                 }
                 break;
             }
-            let seeds: Vec<Seed> = (first..n_bags.min(first + batch)).map(|bag| Bags::seed(seed, bag as u64)).collect();
+            let next: Vec<(usize, Seed)> =
+                (first..n_bags.min(first + batch)).map(|bag| (bag, Bags::seed(seed, bag as u64))).collect();
             let grown: Vec<Vec<(Tree, Vec<f32>)>> =
-                seeds.par_iter().map_init(|| self.workbench(), |bench, &bag| self.bag(bench, bag)).collect();
+                next.par_iter().map_init(|| self.workbench(), |bench, &bag| self.bag(bench, bag)).collect();
             for (tree, leaves) in grown.into_iter().flatten() {
                 trees.push(tree);
                 moments.extend(leaves);
             }
-            first += seeds.len();
-            bag_seeds.extend(seeds);
+            first += next.len();
+            bag_seeds.extend(next.into_iter().map(|(_, seed)| seed));
             watch.progress("growing trees", (first * self.config.trees_per_bag) as u64, self.config.n_trees as u64);
         }
         if !trees.is_empty() {
@@ -190,7 +192,8 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
     }
 
     /// The trees of a bag with their leaves' moments.
-    fn bag(&self, bench: &mut Workbench<C>, bag: Seed) -> Vec<(Tree, Vec<f32>)> {
+    fn bag(&self, bench: &mut Workbench<C>, (number, bag): (usize, Seed)) -> Vec<(Tree, Vec<f32>)> {
+        let turn = &self.turns[number % self.turns.len()];
         let bags = self.config.bags();
         let rows: Vec<u32> =
             (0..self.keys.len() as u32).filter(|&position| bags.holds(bag, self.keys[position as usize])).collect();
@@ -201,20 +204,20 @@ impl<'a, C: ForestCriterion> Ground<'a, C> {
                 if let Some(part) = &mut bench.tile.estimate {
                     part.refill(&self.store, &estimate);
                 }
-                self.tree(bench, bag.child(tree))
+                self.tree(bench, turn, bag.child(tree))
             })
             .collect()
     }
 
-    fn tree(&self, bench: &mut Workbench<C>, seed: Seed) -> (Tree, Vec<f32>) {
+    fn tree(&self, bench: &mut Workbench<C>, (criterion, rules): &(C, GrowConfig), seed: Seed) -> (Tree, Vec<f32>) {
         let all: Vec<u32> = (0..self.layout.n_features() as u32).collect();
         let seed = seed.stream(Stream::Learner);
-        let grown = bench.grower.grow(&mut bench.tile, &self.criterion, &self.grow_config, &all, seed);
+        let grown = bench.grower.grow(&mut bench.tile, criterion, rules, &all, seed);
         let sums: Vec<C::Stats> = grown
             .leaves
             .iter()
             .map(|leaf| match &bench.tile.estimate {
-                Some(part) => summarise(&self.criterion, part.node_rows(leaf.estimate.clone())),
+                Some(part) => summarise(criterion, part.node_rows(leaf.estimate.clone())),
                 None => leaf.stats,
             })
             .collect();

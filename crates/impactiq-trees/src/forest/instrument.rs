@@ -69,8 +69,8 @@ impl<'a> InstrumentTask<'a> {
         let numbers = [("outcome", self.outcome), ("treatment", self.treatment), ("instrument", self.instrument)];
         let members = self.members();
         let rows = members.checked(x.n_rows(), &numbers)?;
-        let criterion = Instrument {
-            min_arm_rows: if self.encouraged.is_some() { config.min_arm_rows } else { 0 },
+        let criterion = |min_arm_rows: u32| Instrument {
+            min_arm_rows: if self.encouraged.is_some() { min_arm_rows } else { 0 },
             alpha: config.alpha,
             imbalance_penalty: config.imbalance_penalty,
         };

@@ -57,7 +57,7 @@ impl<'a> MeanTask<'a> {
             .iter()
             .fold((0.0, 0.0), |(target, weight): (f64, f64), &i| (target.max(row(i).0.abs()), weight.max(row(i).1)));
         let grid = Grid::new(rows.len(), largest.0, largest.1);
-        let criterion = Mean { grid, alpha: config.alpha, imbalance_penalty: config.imbalance_penalty };
+        let criterion = |_| Mean { grid, alpha: config.alpha, imbalance_penalty: config.imbalance_penalty };
         let cell = |i: u32| -> NewtonCell {
             let (target, weight) = row(i);
             grid.row(target, weight)

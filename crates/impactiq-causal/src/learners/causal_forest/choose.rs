@@ -1,4 +1,4 @@
-//! Chooses the leaf size, whether a linear part comes first, and how far to shrink, by the
+//! Chooses the leaf sizes, whether a linear part comes first, and how far to shrink, by the
 //! out-of-bag R-loss of small forests.
 //!
 //! The R-loss is E[(ỹ − Σ t̃ₖ τₖ(x))²] of centred outcomes and treatments (Nie & Wager 2021). A small
@@ -6,8 +6,10 @@
 //! two small forests are grown per leaf size, and the loss is the mean product of their
 //! residuals, whose expectation holds no noise of having few trees.
 //!
-//! One effect for everybody is a candidate too, and the one that needs no evidence: another
-//! takes its place only when it is better by more than one standard error of the difference.
+//! One effect for everybody is a candidate too, and the one that needs no evidence. Others are
+//! compared by what they gain over it less standard errors of that gain: small leaves are
+//! noisy, and among many noisy losses the lowest is mostly luck. Sizes that the data can't tell
+//! from the best one take turns in the forest, so that little hangs on luck.
 
 use impactiq_data::{Seed, Stream};
 use impactiq_trees::ForestConfig;
@@ -27,11 +29,18 @@ const SMALL: usize = 32;
 /// Leaf sizes in a row that may be worse than the best one before the search ends.
 const PATIENCE: usize = 2;
 
-/// Standard errors that the next smaller leaf may be worse than the best and still be preferred. An
+/// Standard errors that are taken off the gain of a leaf size before sizes are compared: there are
+/// a dozen of them, and the noisiest would win by luck.
+const CAUTION: f64 = 2.0;
+
+/// Standard errors by which a leaf size must be worse than the best to be told from it.
+const APART: f64 = 2.0;
+
+/// Larger and smaller leaf sizes that may take turns with the best. More of the smaller ones: an
 /// interval knows the noise of its forest but not the bias of its leaves, so leaves had better be
-/// smaller than the squared error alone would have them (undersmoothing). The error rises by a
-/// few per cent and the intervals' Winkler score falls by more.
-const UNDERSMOOTHING: f64 = 1.0;
+/// smaller than the squared error alone would have them (undersmoothing), and caution speaks for
+/// large ones.
+const NEAR: (usize, usize) = (2, 3);
 
 /// Rows that small forests grow from at most: more would cost as much as the forest itself, and
 /// the best leaf size changes slowly with rows.
@@ -56,6 +65,8 @@ pub struct Candidate {
 /// What was chosen.
 pub(super) struct Choice {
     pub config: ForestConfig,
+    /// Rows of every arm per leaf; bags take them in turn.
+    pub sizes: Vec<u32>,
     pub candidates: Vec<Candidate>,
     pub linear: bool,
     pub shrinkage: f64,
@@ -81,32 +92,30 @@ pub(super) fn choose(
         let asked = ground.with_leaf(&asked, size);
         let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.slope } else { 1.0 };
         let linear = line.is_some();
-        return Ok(Choice { config: asked, candidates: Vec::new(), linear, shrinkage });
+        return Ok(Choice { config: asked, sizes: vec![size], candidates: Vec::new(), linear, shrinkage });
     }
     let mut search = Search { asked: &asked, average, seed, smallest: plain.smallest_arm(), candidates: Vec::new() };
-    let without = search.stumps(&plain, false)?;
+    let constant = search.stumps(&plain, false)?;
     let mut found = None;
     if let Some(lined) = &lined {
         let alone = search.stumps(lined, true)?;
         // A line that is no better than one number has nothing to give the trees.
-        if config.linear_part == Some(true) || alone.beats(&without) {
-            found = Some(search.leaves(lined, alone, true)?);
+        if config.linear_part == Some(true) || alone.cautious_gain(&constant) > 0.0 {
+            found = Some(search.leaves(lined, &constant, Some(alone))?);
         }
     }
     let found = match found {
         Some(line) if config.linear_part == Some(true) => line,
         line => {
-            let trees = search.leaves(&plain, without, false)?;
-            line.filter(|line| line.trial.loss < trees.trial.loss).unwrap_or(trees)
+            let trees = search.leaves(&plain, &constant, None)?;
+            let better = |line: &Found| line.trial.cautious_gain(&constant) > trees.trial.cautious_gain(&constant);
+            line.filter(better).unwrap_or(trees)
         }
     };
-    let shrinkage = if shrink && found.size.is_some() { found.trial.slope } else { 1.0 };
-    Ok(Choice {
-        candidates: search.candidates,
-        linear: found.linear,
-        config: plain.with_leaf(&asked, found.size.unwrap_or(search.smallest.max(1))),
-        shrinkage,
-    })
+    let shrinkage = if shrink && !found.sizes.is_empty() { found.trial.slope } else { 1.0 };
+    let sizes = if found.sizes.is_empty() { vec![search.smallest.max(1)] } else { found.sizes };
+    let config = plain.with_leaves(&asked, &sizes);
+    Ok(Choice { candidates: search.candidates, linear: found.linear, config, sizes, shrinkage })
 }
 
 /// The rows that small forests grow from: all, or a sample by hash (of clusters, where there are any).
@@ -129,9 +138,9 @@ struct Search<'a> {
     candidates: Vec<Candidate>,
 }
 
-/// The best of a search: a leaf size, or no trees.
+/// The best of a search: leaf sizes, the best first, or no trees.
 struct Found {
-    size: Option<u32>,
+    sizes: Vec<u32>,
     linear: bool,
     trial: Trial,
 }
@@ -149,11 +158,13 @@ impl Search<'_> {
         Ok(trial)
     }
 
-    /// The best leaf size, unless it is not clearly better than no trees.
-    fn leaves(&mut self, ground: &Ground<'_>, stumps: Trial, linear: bool) -> Result<Found, CausalError> {
+    /// The leaf sizes that may be best, unless no trees are better: one effect for everybody, or
+    /// the line where there is one.
+    fn leaves(&mut self, ground: &Ground<'_>, constant: &Trial, line: Option<Trial>) -> Result<Found, CausalError> {
         // A node must hold two leaves' worth of splitting rows.
         let share = self.asked.sample_fraction * if self.asked.honest { self.asked.split_fraction } else { 1.0 };
         let most = f64::from(self.smallest) * share / 2.0;
+        let linear = line.is_some();
         let mut trials: Vec<(u32, Trial)> = Vec::new();
         let mut worse = 0;
         let mut smallest = f64::INFINITY;
@@ -168,29 +179,59 @@ impl Search<'_> {
                 break;
             }
         }
-        let losses: Vec<f64> = trials.iter().map(|(_, trial)| trial.loss).collect();
+        let gains: Vec<Gain> = trials.iter().map(|(_, trial)| trial.gain_over(constant)).collect();
         // One effect for everybody needs no evidence. A line does: trees stand by to mend it.
-        let better = |trial: &Trial| if linear { trial.loss < stumps.loss } else { trial.beats(&stumps) };
-        let Some(index) = lowest(&losses).filter(|&index| better(&trials[index].1)) else {
-            return Ok(Found { size: None, linear, trial: stumps });
+        let better = |index: usize| match &line {
+            Some(line) => trials[index].1.loss < line.loss,
+            None => smooth(&gains, index).less(1.0) > 0.0,
         };
-        // Sizes fall along the trials: on to the next smaller leaf if nothing speaks against it.
-        let worse = |trial: &Trial| trials[index].1.gain_over(trial) > UNDERSMOOTHING;
-        let finer = trials.get(index + 1).is_some_and(|(_, trial)| !worse(trial));
-        let (size, trial) = trials.swap_remove(index + usize::from(finer));
-        Ok(Found { size: Some(size), linear, trial })
+        let Some(best) = most_gained(&gains).filter(|&index| better(index)) else {
+            return Ok(Found { sizes: Vec::new(), linear, trial: line.unwrap_or_else(|| constant.clone()) });
+        };
+        let worse = |&index: &usize| trials[best].1.gain_over(&trials[index].1).less(APART) > 0.0;
+        let finer: Vec<usize> = (best + 1..trials.len()).take(NEAR.1).take_while(|index| !worse(index)).collect();
+        let coarser: Vec<usize> = (0..best).rev().take(NEAR.0).take_while(|index| !worse(index)).collect();
+        let sizes = in_turn(best, &finer, &coarser).into_iter().map(|index| trials[index].0).collect();
+        Ok(Found { sizes, linear, trial: trials.swap_remove(best).1 })
     }
 }
 
-/// The place of the lowest loss after each was averaged with its neighbours': between sizes side
-/// by side the losses of small forests differ by chance, and hardly otherwise.
-fn lowest(losses: &[f64]) -> Option<usize> {
-    let at = |index: usize| losses[index.min(losses.len() - 1)];
-    let smooth = |index: usize| 0.25 * (at(index.saturating_sub(1)) + 2.0 * at(index) + at(index + 1));
-    (0..losses.len()).min_by(|&a, &b| smooth(a).total_cmp(&smooth(b)))
+/// The best, then its neighbours from near to far: a forest that is stopped early keeps what is near.
+fn in_turn(best: usize, finer: &[usize], coarser: &[usize]) -> Vec<usize> {
+    let pairs = (0..finer.len().max(coarser.len())).flat_map(|i| [finer.get(i), coarser.get(i)]);
+    std::iter::once(best).chain(pairs.flatten().copied()).collect()
+}
+
+/// The size that gains most for certain.
+fn most_gained(gains: &[Gain]) -> Option<usize> {
+    let certain = |index| smooth(gains, index).less(CAUTION);
+    (0..gains.len()).max_by(|&a, &b| certain(a).total_cmp(&certain(b)).then(b.cmp(&a)))
+}
+
+/// A size's gain averaged with its neighbours': between sizes side by side the losses of small
+/// forests differ by chance, and hardly otherwise.
+fn smooth(gains: &[Gain], index: usize) -> Gain {
+    let mean = |index: usize| gains[index.min(gains.len() - 1)].mean;
+    let mean = 0.25 * (mean(index.saturating_sub(1)) + 2.0 * mean(index) + mean(index + 1));
+    Gain { mean, ..gains[index] }
+}
+
+/// How much better one candidate is than another.
+#[derive(Clone, Copy)]
+struct Gain {
+    mean: f64,
+    error: f64,
+}
+
+impl Gain {
+    /// What is left after some standard errors are taken off.
+    fn less(self, errors: f64) -> f64 {
+        self.mean - errors * self.error
+    }
 }
 
 /// Small forests of one leaf size.
+#[derive(Clone)]
 struct Trial {
     /// Out-of-bag R-loss.
     loss: f64,
@@ -201,20 +242,22 @@ struct Trial {
 }
 
 impl Trial {
-    /// Better by more than one standard error.
-    fn beats(&self, other: &Trial) -> bool {
-        self.gain_over(other) > 1.0
+    /// The gain over another candidate less one standard error.
+    fn cautious_gain(&self, over: &Trial) -> f64 {
+        self.gain_over(over).less(1.0)
     }
 
-    /// How much better, in standard errors of the paired difference. Rows are taken as
+    /// How much better, with the standard error of the paired difference. Rows are taken as
     /// independent, or clusters where there are any.
-    fn gain_over(&self, other: &Trial) -> f64 {
+    fn gain_over(&self, other: &Trial) -> Gain {
         let gains = || other.parts.iter().zip(&self.parts).map(|(a, b)| a - b).filter(|gain| !gain.is_nan());
         let n = gains().count() as f64;
         let mean = gains().sum::<f64>() / n;
         let variance = gains().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0);
-        let error = (variance / n).sqrt();
-        if error > 0.0 { mean / error } else { 0.0 }
+        match (variance / n).sqrt() {
+            error if error.is_finite() => Gain { mean, error },
+            _ => Gain { mean: 0.0, error: 0.0 },
+        }
     }
 }
 
@@ -225,6 +268,15 @@ impl Ground<'_> {
         match self.centred.arms {
             Some(_) => ForestConfig { min_arm_rows: size, ..asked.clone() },
             None => ForestConfig { min_arm_rows: size, min_leaf_rows: size, ..asked.clone() },
+        }
+    }
+
+    /// Settings whose bags take leaf sizes in turn.
+    pub(super) fn with_leaves(&self, asked: &ForestConfig, sizes: &[u32]) -> ForestConfig {
+        let turns = sizes.iter().flat_map(|&size| self.with_leaf(asked, size).leaf_sizes()).collect();
+        ForestConfig {
+            leaf_turns: turns,
+            ..self.with_leaf(asked, sizes.first().copied().unwrap_or(asked.min_arm_rows))
         }
     }
 
@@ -287,13 +339,29 @@ impl Ground<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::lowest;
+    use super::{Gain, in_turn, most_gained};
+
+    fn gains(values: &[(f64, f64)]) -> Vec<Gain> {
+        values.iter().map(|&(mean, error)| Gain { mean, error }).collect()
+    }
 
     #[test]
-    fn a_lone_dip_does_not_win_over_a_valley() {
-        assert_eq!(lowest(&[9.0, 4.0, 3.5, 4.0, 8.0, 3.4, 8.0]), Some(2));
-        assert_eq!(lowest(&[3.0, 4.0, 5.0]), Some(0));
-        assert_eq!(lowest(&[5.0, 4.0, 3.0]), Some(2));
-        assert_eq!(lowest(&[]), None);
+    fn a_lone_peak_does_not_win_over_a_hill() {
+        let alike = |means: &[f64]| gains(&means.iter().map(|&mean| (mean, 1.0)).collect::<Vec<_>>());
+        assert_eq!(most_gained(&alike(&[0.0, 5.0, 5.5, 5.0, 1.0, 5.6, 1.0])), Some(2));
+        assert_eq!(most_gained(&alike(&[3.0, 2.0, 1.0])), Some(0));
+        assert_eq!(most_gained(&alike(&[1.0, 2.0, 3.0])), Some(2));
+        assert_eq!(most_gained(&[]), None);
+    }
+
+    #[test]
+    fn a_forest_begins_with_the_best_leaf_and_what_is_near() {
+        assert_eq!(in_turn(3, &[4], &[2, 1, 0]), [3, 4, 2, 1, 0]);
+        assert_eq!(in_turn(0, &[], &[]), [0]);
+    }
+
+    #[test]
+    fn a_larger_gain_that_is_uncertain_does_not_win() {
+        assert_eq!(most_gained(&gains(&[(2.0, 0.5), (2.6, 0.6), (2.8, 2.0), (3.2, 4.0)])), Some(1));
     }
 }

@@ -66,6 +66,7 @@ impl ForestModel {
             n_trees: 0,
             n_trees_asked: 0,
             min_arm_rows: settings.min_arm_rows,
+            leaf_sizes: vec![settings.min_arm_rows],
             chosen_by: if config.min_arm_rows.is_some() { "config".into() } else { "default".into() },
             linear: false,
             candidates: Vec::new(),

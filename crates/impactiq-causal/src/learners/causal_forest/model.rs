@@ -4,7 +4,7 @@ use impactiq_data::{DataError, Seed, Watch};
 use impactiq_metrics::Estimate;
 use impactiq_metrics::calibration::CalibrationTest;
 use impactiq_metrics::estimate::Z_95;
-use impactiq_trees::{Forest, ForestConfig};
+use impactiq_trees::Forest;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{self, ForestAverages, ForestCalibration};
@@ -49,9 +49,13 @@ pub struct ForestReport {
     /// Trees the config asked for; more than `n_trees` where growing was stopped.
     #[serde(default)]
     pub n_trees_asked: u64,
-    /// Splitting rows of every arm per leaf at least; of a dose, splitting rows per leaf.
+    /// Splitting rows of every arm per leaf at least; of a dose, splitting rows per leaf. The best
+    /// where several take turns.
     pub min_arm_rows: u32,
-    /// `config`, or `r_loss`: the smallest out-of-bag R-loss of small forests, one effect for
+    /// What bags take in turn for `min_arm_rows`: the best, and what the data can't tell from it.
+    #[serde(default)]
+    pub leaf_sizes: Vec<u32>,
+    /// `config`, or `r_loss`: by the out-of-bag R-loss of small forests, one effect for
     /// everybody unless another is better by more than a standard error.
     pub chosen_by: String,
     /// Whether the effect begins with a linear part.
@@ -131,8 +135,8 @@ impl ForestModel {
             if line.as_ref().map_or(&[][..], |line| &line.parts) != self.lines[index] {
                 return Err(CausalError::OtherTraining { differs: "the linear part".into() });
             }
-            let asked = ForestConfig { min_arm_rows: report.min_arm_rows, ..config.forest() };
             let ground = Ground { line: line.as_ref(), ..ground };
+            let asked = ground.with_leaves(&config.forest(), &report.leaf_sizes);
             let forest = ground.go_on(Some(forest), &asked, seed)?;
             let group = Group { ground, task, nuisances, arms, average: &average, constant: report.constant };
             grown.push(group.report(&forest, asked.n_trees, seed, report.clone()));
@@ -343,6 +347,7 @@ fn grow(
         n_trees: 0,
         n_trees_asked: 0,
         min_arm_rows: choice.config.min_arm_rows,
+        leaf_sizes: choice.sizes,
         chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
         linear: line.is_some(),
         constant: line.is_none() && is_stumps(&forest),

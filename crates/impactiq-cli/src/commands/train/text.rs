@@ -207,7 +207,14 @@ fn forests_table(forests: &[ForestReport]) -> TextTable {
         } else {
             String::new()
         };
-        let leaf = if forest.constant { "–".to_owned() } else { number::count(u64::from(forest.min_arm_rows)) };
+        let (least, most) = (forest.leaf_sizes.iter().min(), forest.leaf_sizes.iter().max());
+        let leaf = match least.zip(most) {
+            _ if forest.constant => "–".to_owned(),
+            Some((&least, &most)) if least < most => {
+                format!("{} to {}", number::count(u64::from(least)), number::count(u64::from(most)))
+            }
+            _ => number::count(u64::from(forest.min_arm_rows)),
+        };
         table.row([
             forest.outcome.clone(),
             forest.arms.join(", "),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use impactiq_data::{Seed, Silent};
 
 use super::*;
+use crate::forest::config::LeafSize;
 use crate::matrix::columns::Columns;
 
 struct Surface {
@@ -163,4 +164,20 @@ fn a_forest_stopped_and_continued_has_the_bytes_of_one_never_stopped() {
     let done =
         continue_mean_forest(whole.clone(), &train.x, &task, &config, Seed::new(1), &Impatient(AtomicU64::new(0)));
     assert_eq!(done.unwrap(), whole);
+}
+
+#[test]
+fn bags_take_leaf_sizes_in_turn() {
+    let train = surface(500, 6, 0.0, 1.0);
+    let of = |min_leaf_rows| LeafSize { min_leaf_rows, min_arm_rows: 1 };
+    let turns = ForestConfig { leaf_turns: vec![of(60), of(5)], ..config(40, true) };
+    let mixed = train.grow(&turns);
+    let alone = |min_leaf_rows| train.grow(&ForestConfig { min_leaf_rows, ..config(40, true) });
+    let (large, small) = (alone(60), alone(5));
+    // Two trees a bag: 0, 1 of large leaves, 2, 3 of small ones, and so on, each the tree it would be alone.
+    for (number, tree) in mixed.trees().iter().enumerate() {
+        let same = if number / 2 % 2 == 0 { &large } else { &small };
+        assert_eq!(tree, &same.trees()[number], "{number}");
+    }
+    assert_ne!(large.trees()[0].n_leaves(), small.trees()[0].n_leaves());
 }
