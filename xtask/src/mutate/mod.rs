@@ -1,13 +1,15 @@
 //! `cargo xtask mutate`: plants mistakes one by one; the tests must notice each of them.
 //!
 //! The sources are copied to the target folder and changed there: an interrupted run
-//! leaves nothing behind in the workspace. Dependencies are those already built.
+//! leaves nothing behind in the workspace. Dependencies are those already built; our own
+//! crates are thrown away before and after, so that no later command runs a planted mistake.
 
 mod list;
 mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -26,11 +28,34 @@ pub fn run(only: Option<&str>) -> Result<()> {
     let root = workspace::root()?;
     let source = workspace::target()?.join("mutate/source");
     copy(&root, &source)?;
-    sound(&source, &chosen)?;
+    own_crates(&source)?;
+    let survivors = sound(&source, &chosen).and_then(|()| survivors(&source, &chosen));
+    own_crates(&root)?;
+    let survivors = survivors?;
+    if !survivors.is_empty() {
+        bail!("{} of {} planted mistakes survived: {}", survivors.len(), chosen.len(), survivors.join("; "));
+    }
+    println!("mutate: all {} planted mistakes were noticed", chosen.len());
+    Ok(())
+}
+
+/// Tells the folder of what is built whose crates come next; those of another folder go.
+fn own_crates(workspace: &Path) -> Result<()> {
+    let target = workspace::target()?;
+    let mut command = Command::new("sh");
+    command.arg(".ci/own-crates.sh").current_dir(workspace).env("CARGO_TARGET_DIR", target);
+    if !command.status().context("cannot run sh")?.success() {
+        bail!(".ci/own-crates.sh failed in {}", workspace.display());
+    }
+    Ok(())
+}
+
+/// The names of the mistakes that no test noticed.
+fn survivors(source: &Path, chosen: &[&Mutation]) -> Result<Vec<&'static str>> {
     let mut survivors = Vec::new();
-    for mutation in &chosen {
+    for mutation in chosen {
         let began = Instant::now();
-        let verdict = plant(&source, mutation)?;
+        let verdict = plant(source, mutation)?;
         let seconds = began.elapsed().as_secs_f64();
         match verdict {
             Verdict::Red(test) => println!("noticed   {:<55} {seconds:>5.0} s  {test}", mutation.name),
@@ -40,11 +65,7 @@ pub fn run(only: Option<&str>) -> Result<()> {
             }
         }
     }
-    if !survivors.is_empty() {
-        bail!("{} of {} planted mistakes survived: {}", survivors.len(), chosen.len(), survivors.join("; "));
-    }
-    println!("mutate: all {} planted mistakes were noticed", chosen.len());
-    Ok(())
+    Ok(survivors)
 }
 
 /// Without any mistake the tests must be green, or red would mean nothing.
