@@ -145,6 +145,24 @@ test('several arms, outcomes of several kinds, categories and gaps all have thei
   await several.stop();
 });
 
+test('two models of one outcome stand in one chart, with intervals of their differences', async () => {
+  const made = join(demo(folder), 'criteo/model');
+  const both = await serve(['-m', `old=${made}`, '-m', `new=${made}`, '--log', 'none'], await freePort());
+  const { page, wrong, go, close } = await visit(opened, both.url);
+  await go('quality?model=new');
+  await page.getByLabel('Compare with another model').selectOption('old');
+  await page.waitForSelector('[aria-label="Differences"] tbody tr');
+  const rows = await page.locator('[aria-label="Differences"] tbody tr').allTextContents();
+  assert.ok(rows.length >= 4);
+  for (const row of rows) assert.match(row, /no clear difference/, 'a model does not beat itself');
+  await page.locator('[data-chart="gain"] button', { hasText: /^Table of/ }).click();
+  assert.match((await page.locator('[data-chart="gain"] thead').textContent()) ?? '', /new.*old/);
+  assert.deepEqual(await violations(page), []);
+  assert.deepEqual(wrong, []);
+  await close();
+  await both.stop();
+});
+
 test('the first chart stands within a second and a half', async () => {
   const { page, go, close } = await visit(opened, server.url);
   const began = Date.now();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { ask, browser, demo, freePort, scratch, serve, violations, visit } from './house.mjs';
+import { ask, browser, demo, freePort, impactiq, scratch, serve, violations, visit } from './house.mjs';
 
 let opened, server, folder, made, port, args;
 
@@ -264,4 +264,27 @@ test('a server that is gone is said, and found again when it is back', async () 
   await page.waitForSelector('output[data-uplift]');
   assert.deepEqual(wrong.filter((line) => !/ERR_CONNECTION_REFUSED|Failed to load resource/.test(line)), []);
   await close();
+});
+
+test('a server with keys asks for one, and a key that may only read cannot promote', async () => {
+  const fresh = JSON.parse(impactiq('key', 'shop', '--role', 'read', '--format', 'json'));
+  const keys = join(folder, 'keys');
+  writeFileSync(keys, `${fresh.line}\n`);
+  const locked = await serve(['-m', `criteo=${join(made, 'criteo/model')}`, '-m', `thornton=${join(made, 'thornton/model')}`, '--keys', keys, '--log', 'none'], await freePort());
+  const { page, wrong, close } = await visit(opened, locked.url);
+  await page.goto(`${locked.url}/#/models`);
+  await page.getByLabel('API key').fill('iq_wrong');
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.waitForFunction(() => document.querySelector('#key-note')?.textContent?.includes('not accepted'));
+  assert.deepEqual(await violations(page), []);
+  await page.getByLabel('API key').fill(fresh.key);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('article');
+  assert.ok(await page.locator('article', { hasText: 'thornton' }).getByRole('button', { name: 'Promote' }).isDisabled());
+  await page.getByRole('link', { name: 'Live' }).click();
+  await page.waitForSelector('[data-chart="rates"] canvas');
+  assert.equal(await page.evaluate(() => localStorage.getItem('impactiq-key')), null, 'a key is never kept beyond its tab');
+  assert.deepEqual(wrong.filter((line) => !/status of 401/.test(line)), []);
+  await close();
+  await locked.stop();
 });
