@@ -49,7 +49,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let report_nuisance = nuisances.report.clone();
     let side = LearnerSide::new(config, data, nuisances, watch)?;
     let n_holdout = (data.n_rows() - side.rows.len()) as u64;
-    let Learned { model, forests, linear, choices } = side.outcomes.learn(watch, |outcome| {
+    let Learned { model, forests, linear, choices, tuning } = side.outcomes.learn(watch, |outcome| {
         let (task, seed) = side.task(outcome);
         fit_effect(&config.config().learner, &side.inputs(), &task, seed, watch)
     })?;
@@ -68,6 +68,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         forests,
         linear,
         choices,
+        tuning,
     };
     Ok(Trained { model, report })
 }

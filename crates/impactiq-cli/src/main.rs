@@ -45,7 +45,7 @@ fn run(cli: &Cli, output: &Output) -> Outcome<Exit> {
     let done = commands::run(cli, Context { global: &cli.global, output, watch: &watch });
     watch.clear();
     if output.is_verbose() {
-        for (stage, seconds) in watch.seconds() {
+        for (stage, seconds) in watch.stage_seconds() {
             output.detail(&format!("{stage}: {}", output::number::seconds(seconds)));
         }
     }

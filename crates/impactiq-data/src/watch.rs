@@ -21,6 +21,12 @@ pub trait Watch: Sync {
     fn should_hurry(&self) -> bool {
         false
     }
+
+    /// Seconds since some beginning, for searches with a budget of their own; `None` where there is
+    /// no clock.
+    fn seconds(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Nobody watches; the work runs to its end.

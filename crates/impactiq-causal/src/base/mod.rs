@@ -4,20 +4,24 @@
 //! model is made of. `settings` are the keys a user writes. What must not live here: folds,
 //! arms' contrasts, anything that knows why a prediction is wanted.
 
+mod budget;
 mod defaults;
 mod external;
 mod forest;
 pub mod settings;
+mod tune;
 
 use impactiq_data::{BinColumns, DataError, FeatureKind, Seed, Table, Watch};
 use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ForestConfig, ObjectiveKind, boost};
 
 use crate::error::CausalError;
 use crate::linear::{self, Design, FitRows, LinearModel, MAX_INDICATORS, Shrinkage, Source};
+pub use budget::{Budget, Tune};
 pub use defaults::{Place, Target};
 pub use external::{ExternalModel, LEAF, Library, Missing, RawNode, RawTrees};
 pub use forest::MeanForest;
 pub use settings::{BaseKind, BaseSettings};
+pub use tune::{Candidates, Clock, Trials, Tried, TuneReport, candidates, default_leaf, smallest};
 
 /// The loss a base learner minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -27,6 +31,28 @@ pub enum Loss {
     Squared,
     /// Logistic loss: targets lie in [0, 1], predictions are probabilities.
     Logistic,
+}
+
+impl Loss {
+    /// The loss of a prediction.
+    pub fn of(self, prediction: f64, target: f64) -> f64 {
+        match self {
+            Loss::Squared => (target - prediction).powi(2),
+            Loss::Logistic => {
+                // Linear probability models may leave (0, 1).
+                let p = prediction.clamp(1e-12, 1.0 - 1e-12);
+                -(target * p.ln() + (1.0 - target) * (1.0 - p).ln())
+            }
+        }
+    }
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loss::Squared => "mean_squared_error",
+            Loss::Logistic => "log_loss",
+        }
+    }
 }
 
 /// A base learner with all its settings.
@@ -194,6 +220,10 @@ pub(crate) struct Quiet<'a>(pub(crate) &'a dyn Watch);
 impl Watch for Quiet<'_> {
     fn should_stop(&self) -> bool {
         self.0.should_stop()
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        self.0.seconds()
     }
 }
 

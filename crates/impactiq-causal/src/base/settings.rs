@@ -7,6 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Tune;
 use super::external::Library;
 use crate::error::CausalError;
 
@@ -39,6 +40,26 @@ pub enum BaseKind {
 }
 
 impl BaseKind {
+    /// Whether there are settings to choose: it is made of trees. Penalties of the others are
+    /// cross-validated anyway.
+    pub fn is_tunable(self) -> bool {
+        matches!(self, BaseKind::Boosted | BaseKind::Lightgbm | BaseKind::Xgboost | BaseKind::Forest)
+    }
+
+    /// Checks a section's `tune` for this kind.
+    ///
+    /// # Errors
+    /// [`CausalError::BadSetting`], [`CausalError::UselessSetting`], with `section` before the key.
+    pub fn check_tune(self, section: &str, tune: Option<Tune>) -> Result<(), CausalError> {
+        match tune {
+            Some(tune) if tune.0.is_some() && !self.is_tunable() => {
+                Err(CausalError::UselessSetting { key: format!("{section}.tune"), kind: self.name().into() })
+            }
+            Some(tune) => tune.check(section),
+            None => Ok(()),
+        }
+    }
+
     /// The library that trains it, where we don't.
     pub fn library(self) -> Option<Library> {
         match self {
@@ -65,27 +86,38 @@ impl BaseKind {
 }
 
 /// The settings beside `kind`; `None` is the default of the place where it stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BaseSettings {
     /// Trees at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_trees: Option<u32>,
     /// Step of each tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
     /// Leaves per tree at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_leaves: Option<u32>,
     /// Depth at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<u32>,
     /// Rows per leaf at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_leaf_rows: Option<u32>,
     /// Penalty on squared leaf values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub l2: Option<f64>,
     /// Share of rows each tree sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub row_fraction: Option<f64>,
     /// Share of features each tree sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature_fraction: Option<f64>,
     /// Stop when held-out rows no longer improve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<bool>,
     /// Penalty of ridge and logistic regression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub penalty: Option<f64>,
 }
 
@@ -133,6 +165,11 @@ macro_rules! with_base_settings {
             /// each, chosen by cross-validation when left out.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub penalty: Option<f64>,
+            /// Kinds made of trees: choose the settings that were left out by the loss on rows held out
+            /// inside the training rows: true (8 trials), or {trials: n, seconds: s}. The settings that
+            /// were written stay as they are, and the config's own are the first trial.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub tune: Option<$crate::base::Tune>,
         }
 
         impl Default for $name {
@@ -149,11 +186,34 @@ macro_rules! with_base_settings {
                     feature_fraction: None,
                     early_stopping: None,
                     penalty: None,
+                    tune: None,
                 }
             }
         }
 
         impl $name {
+            /// The same section with other settings of the base learner.
+            pub fn with_settings(&self, settings: &$crate::base::BaseSettings) -> Self {
+                $name {
+                    n_trees: settings.n_trees,
+                    learning_rate: settings.learning_rate,
+                    n_leaves: settings.n_leaves,
+                    max_depth: settings.max_depth,
+                    min_leaf_rows: settings.min_leaf_rows,
+                    l2: settings.l2,
+                    row_fraction: settings.row_fraction,
+                    feature_fraction: settings.feature_fraction,
+                    early_stopping: settings.early_stopping,
+                    penalty: settings.penalty,
+                    ..self.clone()
+                }
+            }
+
+            /// What may be spent on choosing settings; none where nothing is to be chosen.
+            pub fn budget(&self) -> Option<$crate::base::Budget> {
+                self.tune.and_then(|tune| tune.0)
+            }
+
             /// The base learner's settings of this section.
             pub fn settings(&self) -> $crate::base::BaseSettings {
                 $crate::base::BaseSettings {
@@ -175,6 +235,38 @@ macro_rules! with_base_settings {
 pub(crate) use with_base_settings;
 
 impl BaseSettings {
+    /// These settings where others leave room: what was written in `own` stays.
+    pub(super) fn under(self, own: &BaseSettings) -> Self {
+        BaseSettings {
+            n_trees: own.n_trees.or(self.n_trees),
+            learning_rate: own.learning_rate.or(self.learning_rate),
+            n_leaves: own.n_leaves.or(self.n_leaves),
+            max_depth: own.max_depth.or(self.max_depth),
+            min_leaf_rows: own.min_leaf_rows.or(self.min_leaf_rows),
+            l2: own.l2.or(self.l2),
+            row_fraction: own.row_fraction.or(self.row_fraction),
+            feature_fraction: own.feature_fraction.or(self.feature_fraction),
+            early_stopping: own.early_stopping.or(self.early_stopping),
+            penalty: own.penalty.or(self.penalty),
+        }
+    }
+
+    /// The keys that `own` leaves out.
+    pub(super) fn beyond(self, own: &BaseSettings) -> Self {
+        BaseSettings {
+            n_trees: self.n_trees.filter(|_| own.n_trees.is_none()),
+            learning_rate: self.learning_rate.filter(|_| own.learning_rate.is_none()),
+            n_leaves: self.n_leaves.filter(|_| own.n_leaves.is_none()),
+            max_depth: self.max_depth.filter(|_| own.max_depth.is_none()),
+            min_leaf_rows: self.min_leaf_rows.filter(|_| own.min_leaf_rows.is_none()),
+            l2: self.l2.filter(|_| own.l2.is_none()),
+            row_fraction: self.row_fraction.filter(|_| own.row_fraction.is_none()),
+            feature_fraction: self.feature_fraction.filter(|_| own.feature_fraction.is_none()),
+            early_stopping: self.early_stopping.filter(|_| own.early_stopping.is_none()),
+            penalty: self.penalty.filter(|_| own.penalty.is_none()),
+        }
+    }
+
     /// Checks ranges, and that every setting means something for the kind.
     ///
     /// # Errors

@@ -136,6 +136,9 @@ impl Config {
         if self.learner.recalibrate.is_some() {
             return useless("learner.recalibrate");
         }
+        if self.learner.budget().is_some() {
+            return useless("learner.tune");
+        }
         if !kind.takes_doses() {
             return Err(CausalError::NotForDoses {
                 kind: kind.name().to_owned(),

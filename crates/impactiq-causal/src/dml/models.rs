@@ -57,6 +57,7 @@ impl Nuisances<'_> {
         let Fit { rows, folds, seed, watch, .. } = self.fit;
         let task = NuisanceTask {
             learner: &learner.base,
+            candidates: None,
             target,
             weights: rows.weights,
             row_ids: rows.row_ids,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blend::{Blend, Moments, isotonic};
 use super::config::{LearnerConfig, LearnerKind, Recalibration};
-use super::held_out::{HeldOut, Residuals};
+use super::held_out::{Ask, HeldOut, Residuals, held_out_effects};
 use super::pseudo::Pair;
 use super::task::LearnerTask;
 use crate::base::BaseKind;
@@ -104,9 +104,6 @@ pub(super) struct Plan {
     pub report: ChoiceReport,
 }
 
-/// Learns from some rows and answers for others: effects by contrast.
-pub(super) type Ask<'a> = dyn Fn(&LearnerConfig, &[u32], &[u32], u64) -> Result<Vec<Vec<f64>>, CausalError> + 'a;
-
 /// The learners a config asks to be compared: those of `auto`, or the one that is recalibrated.
 fn candidates(config: &LearnerConfig) -> Vec<LearnerConfig> {
     if config.kind != LearnerKind::Auto {
@@ -176,28 +173,6 @@ pub(super) fn plan(
         report.contrasts.push(choice);
     }
     Ok(keep(tried, blends, report))
-}
-
-/// Effects by contrast for every held-out row, from a learner that did not see its fold.
-fn held_out_effects(
-    candidate: &LearnerConfig,
-    task: &LearnerTask<'_>,
-    held: &HeldOut,
-    ask: &Ask<'_>,
-) -> Result<Vec<Vec<f64>>, CausalError> {
-    let mut effects = vec![vec![0.0; held.rows.len()]; task.arms.n_contrasts()];
-    let mut out = vec![false; task.target.len()];
-    for fold in 0..held.n_folds() {
-        let rows = held.of_fold(fold);
-        rows.iter().for_each(|&row| out[row as usize] = true);
-        let training: Vec<u32> = task.rows.iter().copied().filter(|&row| !out[row as usize]).collect();
-        rows.iter().for_each(|&row| out[row as usize] = false);
-        let first = held.ends[fold] - rows.len();
-        for (effects, of_fold) in effects.iter_mut().zip(ask(candidate, &training, rows, fold as u64)?) {
-            effects[first..held.ends[fold]].copy_from_slice(&of_fold);
-        }
-    }
-    Ok(effects)
 }
 
 /// The held-out rows of one contrast and what the learners say of them.

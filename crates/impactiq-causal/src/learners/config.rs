@@ -224,7 +224,7 @@ impl LearnerConfig {
 
     /// Whether learners are judged on held-out folds.
     pub(crate) fn needs_folds(&self) -> bool {
-        self.kind == LearnerKind::Auto || self.recalibrate.is_some()
+        self.kind == LearnerKind::Auto || self.recalibrate.is_some() || self.budget().is_some()
     }
 
     /// The forest that is asked for; where no `min_arm_rows` is, it is 5 here and chosen later.

@@ -8,6 +8,7 @@
 use impactiq_data::{BinColumns, DataError, FeatureKind, Table};
 use impactiq_metrics::Estimate;
 
+use super::config::LearnerConfig;
 use super::pseudo::Pair;
 use super::task::LearnerTask;
 use crate::base::{BaseModel, Inputs};
@@ -59,6 +60,31 @@ impl HeldOut {
         let first = if fold == 0 { 0 } else { self.ends[fold - 1] };
         &self.rows[first..self.ends[fold]]
     }
+}
+
+/// Learns from some rows and answers for others: effects by contrast.
+pub(super) type Ask<'a> = dyn Fn(&LearnerConfig, &[u32], &[u32], u64) -> Result<Vec<Vec<f64>>, CausalError> + 'a;
+
+/// Effects by contrast for every held-out row, from a learner that did not see its fold.
+pub(super) fn held_out_effects(
+    candidate: &LearnerConfig,
+    task: &LearnerTask<'_>,
+    held: &HeldOut,
+    ask: &Ask<'_>,
+) -> Result<Vec<Vec<f64>>, CausalError> {
+    let mut effects = vec![vec![0.0; held.rows.len()]; task.arms.n_contrasts()];
+    let mut out = vec![false; task.target.len()];
+    for fold in 0..held.n_folds() {
+        let rows = held.of_fold(fold);
+        rows.iter().for_each(|&row| out[row as usize] = true);
+        let training: Vec<u32> = task.rows.iter().copied().filter(|&row| !out[row as usize]).collect();
+        rows.iter().for_each(|&row| out[row as usize] = false);
+        let first = held.ends[fold] - rows.len();
+        for (effects, of_fold) in effects.iter_mut().zip(ask(candidate, &training, rows, fold as u64)?) {
+            effects[first..held.ends[fold]].copy_from_slice(&of_fold);
+        }
+    }
+    Ok(effects)
 }
 
 /// Some rows of inputs as inputs of their own.

@@ -82,6 +82,7 @@ const KEYS: &[Key] = &[
     ("feature_fraction", |c| c.feature_fraction.is_some(), OF_BASE),
     ("early_stopping", |c| c.early_stopping.is_some(), OF_BASE),
     ("penalty", |c| c.penalty.is_some(), OF_BASE),
+    ("tune", |c| c.budget().is_some(), OF_BASE),
     ("recalibrate", |c| c.recalibrate.is_some(), OF_LEVELS),
     ("trials", |c| c.trials.is_some(), OF_AUTO),
     ("min_arm_rows", |c| c.min_arm_rows.is_some(), OF_ARMS),
@@ -122,6 +123,7 @@ impl LearnerConfig {
         if OF_UPLIFT.contains(&self.kind) {
             uplift::check(self)?;
         }
+        self.base.check_tune("learner", self.tune)?;
         self.settings().check("learner", self.base)
     }
 }

@@ -18,6 +18,7 @@ mod pseudo;
 mod s;
 mod t;
 mod task;
+mod tune;
 mod uplift;
 mod x;
 
@@ -40,7 +41,7 @@ pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask}
 pub use uplift::{UpliftForestModel, UpliftTreeModel, n_groups};
 pub use x::{XContrast, XModel};
 
-use crate::base::{BaseKind, Inputs, Loss};
+use crate::base::{BaseKind, Inputs, Loss, TuneReport};
 use crate::error::CausalError;
 use crate::nuisance::loss_of;
 
@@ -94,6 +95,8 @@ pub struct Fitted {
     pub linear: Vec<LinearReport>,
     /// What was chosen on held-out rows, if anything was.
     pub choice: Option<ChoiceReport>,
+    /// What was tried, where settings were to be chosen.
+    pub tuned: Option<TuneReport>,
 }
 
 /// Learns the effect of each arm on one outcome from the rows of a task.
@@ -112,6 +115,14 @@ pub fn fit_effect(
     if config.base == BaseKind::Logistic && loss_of(task.kind) != Loss::Logistic {
         return Err(CausalError::NotBinary { key: "learner.base", column: task.outcome.to_owned() });
     }
+    if let Some(budget) = config.budget() {
+        let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
+            held_out_answer(learner, inputs, task, (training, asked), (seed.child(HELD_OUT_SEEDS + fold), watch))
+        };
+        let (chosen, report) = tune::tune(config, budget, task, &ask, watch)?;
+        let fitted = fit_effect(&chosen, inputs, task, seed, watch)?;
+        return Ok(Fitted { tuned: Some(report), ..fitted });
+    }
     if config.needs_folds() {
         return fit_blended(config, inputs, task, seed, watch);
     }
@@ -124,12 +135,18 @@ pub fn fit_effect(
         LearnerKind::UpliftTree => EffectModel::UpliftTree(UpliftTreeModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
-            return Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new(), choice: None });
+            return Ok(Fitted {
+                effect: EffectModel::CausalForest(model),
+                forests,
+                linear: Vec::new(),
+                choice: None,
+                tuned: None,
+            });
         }
         LearnerKind::LinearDml | LearnerKind::LinearDr => {
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
             let effect = EffectModel::Linear(config.kind, model);
-            return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None });
+            return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None, tuned: None });
         }
         LearnerKind::InstrumentalForest => {
             // Only a caller inside this crate could come here: the door goes by the kind.
@@ -145,11 +162,25 @@ pub fn fit_effect(
         // It needs folds and was answered above.
         LearnerKind::Auto => return Err(CausalError::Mismatch { problem: "auto without folds".into() }),
     };
-    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None })
+    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None })
 }
 
 /// Seeds of held-out fits start here, away from those of the fits on all rows.
 const HELD_OUT_SEEDS: u64 = 1 << 40;
+
+/// Learns from some rows, answers for others: effects by contrast.
+fn held_out_answer(
+    learner: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &LearnerTask<'_>,
+    (training, asked): (&[u32], &[u32]),
+    (seed, watch): (Seed, &dyn Watch),
+) -> Result<Vec<Vec<f64>>, CausalError> {
+    let part = LearnerTask { rows: training, ..*task };
+    let effect = fit_effect(learner, inputs, &part, seed, watch)?.effect;
+    let part = held_out::Part::new(inputs, asked, (effect.needs_raw(), &effect.models()))?;
+    Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
+}
 
 /// Judges learners on held-out rows, then fits those with a say on all rows.
 fn fit_blended(
@@ -160,10 +191,7 @@ fn fit_blended(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
-        let part = LearnerTask { rows: training, ..*task };
-        let effect = fit_effect(learner, inputs, &part, seed.child(HELD_OUT_SEEDS + fold), watch)?.effect;
-        let part = held_out::Part::new(inputs, asked, (effect.needs_raw(), &effect.models()))?;
-        Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
+        held_out_answer(learner, inputs, task, (training, asked), (seed.child(HELD_OUT_SEEDS + fold), watch))
     };
     let plan = choose::plan(config, task, &ask, watch)?;
     let (mut members, mut forests, mut linear) = (Vec::new(), Vec::new(), Vec::new());
@@ -174,7 +202,7 @@ fn fit_blended(
         linear.extend(fitted.linear);
     }
     let effect = EffectModel::Blended(BlendedModel { kind: config.kind, members, blends: plan.blends });
-    Ok(Fitted { effect, forests, linear, choice: Some(plan.report) })
+    Ok(Fitted { effect, forests, linear, choice: Some(plan.report), tuned: None })
 }
 
 impl BlendedModel {
@@ -203,7 +231,13 @@ pub fn fit_instrument_effect(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let (model, forests) = ForestModel::fit_instrument(config, inputs, task, seed, watch)?;
-    Ok(Fitted { effect: EffectModel::InstrumentalForest(model), forests, linear: Vec::new(), choice: None })
+    Ok(Fitted {
+        effect: EffectModel::InstrumentalForest(model),
+        forests,
+        linear: Vec::new(),
+        choice: None,
+        tuned: None,
+    })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.
@@ -221,12 +255,18 @@ pub fn fit_dose_effect(
     match config.kind {
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted { effect: EffectModel::CausalForest(model), forests, linear: Vec::new(), choice: None })
+            Ok(Fitted {
+                effect: EffectModel::CausalForest(model),
+                forests,
+                linear: Vec::new(),
+                choice: None,
+                tuned: None,
+            })
         }
         LearnerKind::NonparamDml => {
             let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
             let effect = EffectModel::Direct(model);
-            Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None })
+            Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None })
         }
         kind => Err(CausalError::NotForDoses {
             kind: kind.name().to_owned(),

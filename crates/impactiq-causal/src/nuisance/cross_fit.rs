@@ -5,12 +5,15 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::out_of_fold::OutOfFold;
-use crate::base::{BaseLearner, FitTask, Inputs, Loss};
+use crate::base::{BaseLearner, Candidates, Clock, FitTask, Inputs, Loss, Trials, Tried, TuneReport, smallest};
 use crate::error::CausalError;
 
 /// Rows below which folds are fitted side by side; above, one after another, so that only
 /// one fit's working memory is held.
 const PARALLEL_ROWS: usize = 500_000;
+
+/// The child of a fold's seed that deals rows for trials.
+const TRIALS: u64 = u64::MAX;
 
 /// Rows a fit needs at least.
 const MIN_ROWS: usize = 2;
@@ -20,6 +23,8 @@ const MIN_ROWS: usize = 2;
 pub struct NuisanceTask<'a> {
     /// The base learner.
     pub learner: &'a BaseLearner,
+    /// Learners to choose from, in every training part anew; then `learner` is not asked.
+    pub candidates: Option<&'a Candidates>,
     /// The target of every row.
     pub target: &'a [f64],
     /// The weight of every row.
@@ -41,6 +46,8 @@ pub struct CrossFitted {
     pub predictions: OutOfFold,
     /// Loss on the rows of the task.
     pub loss: NuisanceLoss,
+    /// What was tried, where there was a choice.
+    pub tuned: Option<TuneReport>,
 }
 
 /// Out-of-fold loss beside that of the best constant (in-sample mean).
@@ -63,6 +70,11 @@ impl NuisanceTask<'_> {
 
     fn weight(&self, row: usize) -> f64 {
         self.weights.map_or(1.0, |weights| weights[row])
+    }
+
+    /// The task of a training part.
+    fn fit<'a>(&'a self, rows: &'a [u32]) -> FitTask<'a> {
+        FitTask { rows, target: self.target, weights: self.weights, row_ids: self.row_ids, loss: self.loss }
     }
 
     fn training_rows(&self, folds: &Folds, fold: u8) -> Result<Vec<u32>, CausalError> {
@@ -95,16 +107,10 @@ pub fn cross_fit(
     watch: &dyn Watch,
 ) -> Result<CrossFitted, CausalError> {
     let n = folds.of_row().len();
+    let (learners, tuned) = choose(task, inputs, folds, seed, watch)?;
     let one = |fold: usize| -> Result<(Vec<u32>, Vec<f64>), CausalError> {
         let training = task.training_rows(folds, fold as u8)?;
-        let fit = FitTask {
-            rows: &training,
-            target: task.target,
-            weights: task.weights,
-            row_ids: task.row_ids,
-            loss: task.loss,
-        };
-        let model = task.learner.fit(inputs, &fit, seed.child(fold as u64), watch)?;
+        let model = learners[fold].fit(inputs, &task.fit(&training), seed.child(fold as u64), watch)?;
         let rows: Vec<u32> = (0..n as u32).filter(|&row| usize::from(folds.of_row()[row as usize]) == fold).collect();
         let mut predictions = vec![0.0; rows.len()];
         model.predict(inputs, Some(&rows), &mut predictions)?;
@@ -125,7 +131,49 @@ pub fn cross_fit(
         return Err(CausalError::NotFinite { what: task.what.to_owned() });
     }
     let loss = out_of_fold_loss(task, &values);
-    Ok(CrossFitted { predictions: OutOfFold::per_row(values), loss })
+    Ok(CrossFitted { predictions: OutOfFold::per_row(values), loss, tuned })
+}
+
+/// The learner of every fold. Where there is a choice it is made inside the fold's training part, so
+/// that a row's own outcome has no hand in it; folds try the same candidates in step.
+fn choose<'a>(
+    task: &NuisanceTask<'a>,
+    inputs: &Inputs<'_>,
+    folds: &Folds,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<(Vec<&'a BaseLearner>, Option<TuneReport>), CausalError> {
+    let n_folds = folds.n_folds();
+    let Some(candidates) = task.candidates else { return Ok((vec![task.learner; n_folds], None)) };
+    let clock = Clock::start(candidates.budget, watch);
+    let own_seed = |fold: usize| seed.child(fold as u64).child(TRIALS);
+    let trials = (0..n_folds)
+        .map(|fold| Ok(Trials::new(&task.fit(&task.training_rows(folds, fold as u8)?), own_seed(fold))))
+        .collect::<Result<Vec<Trials>, CausalError>>()?;
+    // By candidate, by fold.
+    let mut losses: Vec<Vec<f64>> = Vec::new();
+    for learner in &candidates.learners {
+        if !losses.is_empty() && clock.is_over() {
+            break;
+        }
+        let of_fold = |fold: usize| trials[fold].loss(learner, inputs, &task.fit(&[]), own_seed(fold), watch);
+        let of_folds: Vec<Result<f64, CausalError>> = (0..n_folds).into_par_iter().map(of_fold).collect();
+        losses.push(of_folds.into_iter().collect::<Result<_, _>>()?);
+    }
+    let taken: Vec<usize> = (0..n_folds).map(|fold| smallest(losses.iter().map(|of_folds| of_folds[fold]))).collect();
+    let tried = losses.iter().zip(&candidates.settings).enumerate().map(|(place, (of_folds, settings))| {
+        let mean = of_folds.iter().sum::<f64>() / n_folds as f64;
+        let n_taken = taken.iter().filter(|&&taken| taken == place).count() as u64;
+        Tried::new(settings, &candidates.settings[0], mean, n_taken)
+    });
+    let report = TuneReport {
+        what: task.what.to_owned(),
+        loss: task.loss.name().into(),
+        trials: losses.len() as u64,
+        hurried: losses.len() < candidates.learners.len(),
+        tried: tried.collect(),
+    };
+    Ok((taken.into_iter().map(|place| &candidates.learners[place]).collect(), Some(report)))
 }
 
 fn out_of_fold_loss(task: &NuisanceTask<'_>, predictions: &[f64]) -> NuisanceLoss {
@@ -133,33 +181,20 @@ fn out_of_fold_loss(task: &NuisanceTask<'_>, predictions: &[f64]) -> NuisanceLos
     let total: f64 = rows().map(|row| task.weight(row)).sum();
     let mean = rows().map(|row| task.weight(row) * task.target[row]).sum::<f64>() / total;
     let average = |prediction: &dyn Fn(usize) -> f64| {
-        rows().map(|row| task.weight(row) * row_loss(task.loss, prediction(row), task.target[row])).sum::<f64>() / total
+        rows().map(|row| task.weight(row) * task.loss.of(prediction(row), task.target[row])).sum::<f64>() / total
     };
     NuisanceLoss {
-        loss: match task.loss {
-            Loss::Squared => "mean_squared_error".into(),
-            Loss::Logistic => "log_loss".into(),
-        },
+        loss: task.loss.name().into(),
         value: average(&|row| predictions[row]),
         constant: average(&|_| mean),
         n: rows().count() as u64,
     }
 }
 
-fn row_loss(loss: Loss, prediction: f64, target: f64) -> f64 {
-    match loss {
-        Loss::Squared => (target - prediction).powi(2),
-        Loss::Logistic => {
-            // Linear probability models may leave (0, 1).
-            let p = prediction.clamp(1e-12, 1.0 - 1e-12);
-            -(target * p.ln() + (1.0 - target) * (1.0 - p).ln())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{BaseKind, BaseSettings, Budget, Place, Target};
     use impactiq_data::dataset::number_table;
     use impactiq_data::{BinnedFeatures, Silent, Split};
 
@@ -175,10 +210,17 @@ mod tests {
         let ids: Vec<u64> = (0..n as u64).collect();
         let folds = Folds::assign(Split { row_ids: &ids, ..Split::default() }, 5, Seed::new(4)).unwrap();
         let boosted = BaseLearner::Boosted { config: impactiq_trees::BoostConfig::default(), refit: false, n_stops: 1 };
-        for learner in [BaseLearner::LeastSquares, boosted] {
+        let target = Target { loss: Loss::Squared, n_rows: n, mean: 0.0 };
+        let budget = Budget { trials: 3, seconds: None };
+        let own = BaseSettings { n_trees: Some(20), ..BaseSettings::default() };
+        let choice = Candidates::new(&own, BaseKind::Boosted, Place::Nuisance, target, budget);
+        for (learner, candidates) in
+            [(BaseLearner::LeastSquares, None), (boosted.clone(), None), (boosted, Some(choice))]
+        {
             let fit = |target: &[f64]| {
                 let task = NuisanceTask {
                     learner: &learner,
+                    candidates: candidates.as_ref(),
                     target,
                     weights: None,
                     row_ids: &ids,
@@ -209,6 +251,7 @@ mod tests {
         let folds = Folds::fixed(&[0, 0, 1, 1]).unwrap();
         let task = NuisanceTask {
             learner: &BaseLearner::LeastSquares,
+            candidates: None,
             target: &[0.0, 1.0, 2.0, 3.0],
             weights: None,
             row_ids: &[0, 1, 2, 3],

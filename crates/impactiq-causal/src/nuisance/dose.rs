@@ -1,6 +1,8 @@
 //! The nuisances of a dose: each outcome's mean and the dose's own mean and variance given
 //! features, out of fold. Arms have theirs in `set`.
 
+use std::sync::{Mutex, PoisonError};
+
 use impactiq_data::dose::weighted_mean;
 use impactiq_data::{Assignment, Dataset, Dose, Folds, Seed, Stream, Watch};
 
@@ -8,7 +10,7 @@ use super::NuisanceConfig;
 use super::cross_fit::{CrossFitted, NuisanceTask, cross_fit};
 use super::out_of_fold::OutOfFold;
 use super::set::{ArmLoss, NuisanceReport, OutcomeLosses, loss_of, sampling_ids};
-use crate::base::{BaseKind, Inputs, Loss, Place, Target};
+use crate::base::{BaseKind, Inputs, Loss, Place, Target, TuneReport};
 use crate::error::CausalError;
 
 /// The seed's children; outcomes use their own numbers.
@@ -84,6 +86,7 @@ pub fn fit_dose_nuisances(
         OutOfFold::same(dose.mean(data.weights.as_deref()), data.n_rows())
     };
     watch.progress("nuisance", total, total);
+    report.tuning = fitter.tuned();
     Ok(DoseNuisances { outcome: means, dose: of_dose, report })
 }
 
@@ -134,6 +137,7 @@ pub(super) struct Fitter<'a> {
     ids: Vec<u64>,
     seed: Seed,
     watch: &'a dyn Watch,
+    tuned: Mutex<Vec<TuneReport>>,
 }
 
 impl<'a> Fitter<'a> {
@@ -144,7 +148,13 @@ impl<'a> Fitter<'a> {
         seed: Seed,
         watch: &'a dyn Watch,
     ) -> Self {
-        Fitter { data, folds, config, ids: sampling_ids(data), seed: seed.stream(Stream::Nuisance), watch }
+        let (ids, seed) = (sampling_ids(data), seed.stream(Stream::Nuisance));
+        Fitter { data, folds, config, ids, seed, watch, tuned: Mutex::default() }
+    }
+
+    /// What was tried so far, where settings were to be chosen.
+    pub(super) fn tuned(self) -> Vec<TuneReport> {
+        self.tuned.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The rows' sampling weights.
@@ -215,7 +225,9 @@ impl<'a> Fitter<'a> {
             (BaseKind::Logistic, Loss::Squared) => BaseKind::LeastSquares,
             (kind, _) => kind,
         };
+        let candidates = self.config.candidates(place, target);
         let task = NuisanceTask {
+            candidates: candidates.as_ref(),
             learner: &self.config.settings().learner(kind, place, target),
             target: values,
             weights,
@@ -225,6 +237,8 @@ impl<'a> Fitter<'a> {
             what,
         };
         let inputs = Inputs { binned: &data.features, raw: &data.raw, names: data.features.names(), arm: None };
-        cross_fit(&task, &inputs, self.folds, self.seed.child(child), self.watch)
+        let mut fitted = cross_fit(&task, &inputs, self.folds, self.seed.child(child), self.watch)?;
+        self.tuned.lock().unwrap_or_else(PoisonError::into_inner).extend(fitted.tuned.take());
+        Ok(fitted)
     }
 }

@@ -118,7 +118,7 @@ pub fn fit_instrument_nuisances(
         treatment: of_treatment.predictions,
         instrument: of_instrument,
         covariance,
-        report,
+        report: NuisanceReport { tuning: fitter.tuned(), ..report },
     })
 }
 

@@ -22,8 +22,8 @@ pub use set::{
 };
 pub(crate) use set::{loss_of, sampling_ids};
 
-use crate::base::BaseKind;
 use crate::base::settings::with_base_settings;
+use crate::base::{BaseKind, Candidates, Place, Target};
 use crate::error::CausalError;
 
 with_base_settings! {
@@ -46,6 +46,12 @@ impl NuisanceConfig {
         if !(2..=255).contains(&self.folds) {
             return Err(CausalError::setting("nuisance.folds", self.folds, "it must be between 2 and 255"));
         }
+        self.kind.check_tune("nuisance", self.tune)?;
         self.settings().check("nuisance", self.kind)
+    }
+
+    /// The settings to compare for a target, where the config asks for a choice.
+    fn candidates(&self, place: Place, target: Target) -> Option<Candidates> {
+        self.budget().map(|budget| Candidates::new(&self.settings(), self.kind, place, target, budget))
     }
 }

@@ -2,6 +2,7 @@
 //! fitted once and serve every average, learner and evaluation of the run.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use impactiq_data::{Assignment, Dataset, Folds, OutcomeKind, Seed, Stream, Watch};
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::NuisanceConfig;
 use super::cross_fit::{CrossFitted, NuisanceLoss, NuisanceTask, cross_fit};
 use super::out_of_fold::OutOfFold;
-use crate::base::{BaseKind, Inputs, Loss, Place, Target};
+use crate::base::{BaseKind, Inputs, Loss, Place, Target, TuneReport};
 use crate::error::CausalError;
 
 /// The seed's child for probabilities; outcomes use their own numbers.
@@ -42,6 +43,9 @@ pub struct NuisanceReport {
     pub outcomes: Vec<OutcomeLosses>,
     /// Out-of-fold losses of learned probabilities, by arm; empty where they are known.
     pub propensity_losses: Vec<ArmLoss>,
+    /// What was tried for each of them, where settings were to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<TuneReport>,
 }
 
 /// The losses of one outcome.
@@ -115,7 +119,15 @@ pub fn fit_nuisances(
     let known = declared_propensity(data);
     let n_learned = if known.is_some() { 0 } else { if arms.len() == 2 { 1 } else { arms.len() } };
     let total = (data.outcomes.len() * arms.len() + n_learned) * folds.n_folds();
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), done: AtomicU64::new(0), total: total as u64 };
+    let fitter = Fitter {
+        data,
+        folds,
+        config,
+        ids: sampling_ids(data),
+        done: AtomicU64::new(0),
+        total: total as u64,
+        tuned: Mutex::default(),
+    };
     let mut report = NuisanceReport {
         kind: config.kind,
         n_folds: folds.n_folds(),
@@ -143,6 +155,7 @@ pub fn fit_nuisances(
             of_arm
         }
     };
+    report.tuning = fitter.tuned.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(Nuisances { means, propensity, report })
 }
 
@@ -158,7 +171,15 @@ pub fn fit_propensity(
     watch: &dyn Watch,
 ) -> Result<(Vec<OutOfFold>, Vec<ArmLoss>), CausalError> {
     let total = (data.treatment.arms.len() * folds.n_folds()) as u64;
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), done: AtomicU64::new(0), total };
+    let fitter = Fitter {
+        data,
+        folds,
+        config,
+        ids: sampling_ids(data),
+        done: AtomicU64::new(0),
+        total,
+        tuned: Mutex::default(),
+    };
     fitter.propensities(seed.stream(Stream::Nuisance).child(PROPENSITY), watch)
 }
 
@@ -176,7 +197,15 @@ pub fn fit_pooled_means(
 ) -> Result<Vec<Vec<OutOfFold>>, CausalError> {
     let n_contrasts = data.treatment.arms.n_contrasts();
     let total = (data.outcomes.len() * n_contrasts * folds.n_folds()) as u64;
-    let fitter = Fitter { data, folds, config, ids: sampling_ids(data), done: AtomicU64::new(0), total };
+    let fitter = Fitter {
+        data,
+        folds,
+        config,
+        ids: sampling_ids(data),
+        done: AtomicU64::new(0),
+        total,
+        tuned: Mutex::default(),
+    };
     let seed = seed.stream(Stream::Nuisance).child(POOLED);
     (0..data.outcomes.len())
         .map(|outcome| {
@@ -201,6 +230,7 @@ struct Fitter<'a> {
     ids: Vec<u64>,
     done: AtomicU64,
     total: u64,
+    tuned: Mutex<Vec<TuneReport>>,
 }
 
 impl Fitter<'_> {
@@ -210,7 +240,9 @@ impl Fitter<'_> {
     }
 
     fn run(&self, task: &NuisanceTask<'_>, seed: Seed, watch: &dyn Watch) -> Result<CrossFitted, CausalError> {
-        let fitted = cross_fit(task, &self.inputs(), self.folds, seed, watch)?;
+        let mut fitted = cross_fit(task, &self.inputs(), self.folds, seed, watch)?;
+        // Nuisances are fitted one after another: the order is theirs.
+        self.tuned.lock().unwrap_or_else(PoisonError::into_inner).extend(fitted.tuned.take());
         let done = self.done.fetch_add(self.folds.n_folds() as u64, Ordering::Relaxed) + self.folds.n_folds() as u64;
         watch.progress("nuisance", done, self.total);
         Ok(fitted)
@@ -230,7 +262,9 @@ impl Fitter<'_> {
         }
         let target = Target { loss, n_rows, mean: sum / f64::max(1.0, n_rows as f64) };
         let label = &data.treatment.arms.labels()[arm as usize];
+        let candidates = self.config.candidates(Place::Nuisance, target);
         let task = NuisanceTask {
+            candidates: candidates.as_ref(),
             learner: &self.config.settings().learner(self.config.kind, Place::Nuisance, target),
             target: &outcome.values,
             weights: data.weights.as_deref(),
@@ -257,7 +291,9 @@ impl Fitter<'_> {
         let loss = loss_of(outcome.kind);
         let target = Target { loss, n_rows, mean: taken().sum::<f64>() / f64::max(1.0, n_rows as f64) };
         let label = &data.treatment.arms.labels()[arm as usize];
+        let candidates = self.config.candidates(Place::Nuisance, target);
         let task = NuisanceTask {
+            candidates: candidates.as_ref(),
             learner: &self.config.settings().learner(self.config.kind, Place::Nuisance, target),
             target: &outcome.values,
             weights: Some(&weights),
@@ -294,7 +330,9 @@ impl Fitter<'_> {
         let n_rows = data.n_rows();
         let target = Target { loss: Loss::Logistic, n_rows, mean: received.iter().sum::<f64>() / n_rows as f64 };
         let label = &data.treatment.arms.labels()[arm as usize];
+        let candidates = self.config.candidates(Place::Nuisance, target);
         let task = NuisanceTask {
+            candidates: candidates.as_ref(),
             learner: &self.config.settings().propensity_learner(self.config.kind, target),
             target: &received,
             weights: data.weights.as_deref(),

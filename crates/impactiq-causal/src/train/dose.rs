@@ -38,7 +38,7 @@ pub(super) fn train(
         dose_nuisances(config, &part, &dose.subset(&rows), watch)?.spread(&rows, data.n_rows())
     };
     let outcomes = Outcomes::new(config, data);
-    let Learned { model, forests, linear, choices } = outcomes.learn(watch, |index| {
+    let Learned { model, forests, linear, choices, tuning } = outcomes.learn(watch, |index| {
         let outcome = &data.outcomes[index];
         let task = DoseTask {
             rows: &rows,
@@ -66,6 +66,7 @@ pub(super) fn train(
         forests,
         linear,
         choices,
+        tuning,
         warnings,
     };
     Ok(Trained { model, report })

@@ -46,7 +46,7 @@ pub(super) fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -
         instrument_nuisances(config, &part, &of_part, watch)?.spread(&rows, data.n_rows())
     };
     let outcomes = Outcomes::new(config, data);
-    let Learned { model, forests, linear, choices } = outcomes.learn(watch, |index| {
+    let Learned { model, forests, linear, choices, tuning } = outcomes.learn(watch, |index| {
         let outcome = &data.outcomes[index];
         let task = InstrumentTask {
             rows: &rows,
@@ -77,6 +77,7 @@ pub(super) fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -
         forests,
         linear,
         choices,
+        tuning,
         warnings,
     };
     Ok(Trained { model, report })

@@ -3,7 +3,7 @@
 
 use impactiq_data::{Dataset, Seed, Stream, Watch};
 
-use crate::base::Inputs;
+use crate::base::{Inputs, TuneReport};
 use crate::config::CheckedConfig;
 use crate::error::CausalError;
 use crate::learners::{ChoiceReport, Fitted, ForestReport, LinearReport};
@@ -16,6 +16,7 @@ pub(super) struct Learned {
     pub forests: Vec<ForestReport>,
     pub linear: Vec<LinearReport>,
     pub choices: Vec<ChoiceReport>,
+    pub tuning: Vec<TuneReport>,
 }
 
 /// Numbers of the rows outside the hold-out.
@@ -58,18 +59,20 @@ impl<'a> Outcomes<'a> {
         let data = self.data;
         let total = data.outcomes.len() as u64;
         let mut outcomes = Vec::with_capacity(data.outcomes.len());
-        let (mut forests, mut linear, mut choices) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut forests, mut linear, mut choices, mut tuning) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (index, outcome) in data.outcomes.iter().enumerate() {
             watch.progress("learner", index as u64, total);
             let fitted = fit(index)?;
             forests.extend(fitted.forests);
             linear.extend(fitted.linear);
             choices.extend(fitted.choice);
+            tuning.extend(fitted.tuned);
             outcomes.push(OutcomeModel { name: outcome.name.clone(), kind: outcome.kind, effect: fitted.effect });
         }
         watch.progress("learner", total, total);
         let bins = data.features.bins()[..data.n_modifiers].to_vec();
         let model = CausalModel::new(data.treatment.arms.clone(), self.features.clone(), bins, outcomes);
-        Ok(Learned { model: model.of_dose(data.dose.as_ref().map(|dose| dose.name.clone())), forests, linear, choices })
+        let model = model.of_dose(data.dose.as_ref().map(|dose| dose.name.clone()));
+        Ok(Learned { model, forests, linear, choices, tuning })
     }
 }

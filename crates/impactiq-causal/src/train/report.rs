@@ -8,6 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::TuneReport;
 use crate::effect::ContrastAverages;
 use crate::health::Warning;
 use crate::instrument::InstrumentReport;
@@ -55,6 +56,9 @@ pub struct TrainReport {
     /// What was chosen on held-out rows, by outcome, where learners were compared or recalibrated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<ChoiceReport>,
+    /// What was tried for the learner, by outcome, where settings were to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<TuneReport>,
     /// What to keep in mind.
     pub warnings: Vec<Warning>,
 }

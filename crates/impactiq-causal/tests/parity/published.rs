@@ -111,6 +111,7 @@ fn propensity(frame: &Frame, x: &[&str], treatment: &str) -> Vec<f64> {
     let learner: BaseLearner = boosted(target, Loss::Logistic).base;
     let task = NuisanceTask {
         learner: &learner,
+        candidates: None,
         target,
         weights: None,
         row_ids: &features.row_ids,

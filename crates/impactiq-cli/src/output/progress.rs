@@ -90,7 +90,7 @@ impl Progress {
     }
 
     /// The stages so far with their seconds, in order; the last one lasts until now.
-    pub fn seconds(&self) -> Vec<(String, f64)> {
+    pub fn stage_seconds(&self) -> Vec<(String, f64)> {
         let stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = stages.iter().skip(1).map(|(_, start)| *start).chain([Instant::now()]);
         let mut seconds: Vec<(String, f64)> = Vec::new();
@@ -156,6 +156,10 @@ impl Watch for Progress {
     fn should_stop(&self) -> bool {
         self.is_interrupted() || self.is_out_of_time()
     }
+
+    fn seconds(&self) -> Option<f64> {
+        Some(self.elapsed())
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +180,7 @@ mod tests {
         watch.progress("read", 0, 1);
         watch.progress("learner", 0, 1);
         watch.progress("read", 1, 1);
-        let names: Vec<String> = watch.seconds().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = watch.stage_seconds().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["read", "learner"]);
     }
 }

@@ -76,7 +76,7 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
     .write(output, context.global.overwrite)?;
     let units = run.dataset.outcomes.iter().map(|o| (o.name.clone(), unit_of(o.kind))).collect();
     let total = context.watch.elapsed() - started;
-    Ok(TrainedModel { manifest, report, units, seconds: context.watch.seconds(), total })
+    Ok(TrainedModel { manifest, report, units, seconds: context.watch.stage_seconds(), total })
 }
 
 /// Effects on 0/1 outcomes are shown in percentage points.

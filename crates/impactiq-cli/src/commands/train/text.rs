@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use impactiq_causal::base::{BaseSettings, TuneReport};
 use impactiq_causal::effect::ContrastAverages;
 use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
@@ -49,10 +50,7 @@ impl TrainedModel {
             });
             text.push_str(&averages_table(contrast, unit).render(2));
         }
-        if !report.forests.is_empty() {
-            text.push_str("\nWhat each forest chose, by the out-of-bag loss of small forests or from the config\n");
-            text.push_str(&forests_table(&report.forests).render(2));
-        }
+        text.push_str(&chosen(report));
         text.push_str("\nOut-of-fold fit of the nuisance models\n");
         text.push_str(&self.fit_table().render(2));
         text.push_str(&format!(
@@ -106,6 +104,59 @@ impl TrainedModel {
             ]);
         }
         table
+    }
+}
+
+/// What training chose for the user: forests' leaves, settings of trees.
+fn chosen(report: &TrainReport) -> String {
+    let mut text = String::new();
+    if !report.forests.is_empty() {
+        text.push_str("\nWhat each forest chose, by the out-of-bag loss of small forests or from the config\n");
+        text.push_str(&forests_table(&report.forests).render(2));
+    }
+    let tuning: Vec<&TuneReport> = report.nuisance.tuning.iter().chain(&report.tuning).collect();
+    if !tuning.is_empty() {
+        text.push_str("\nSettings chosen by the loss on rows held out inside the training rows\n");
+        text.push_str(&tuning_table(&tuning).render(2));
+    }
+    text
+}
+
+/// What was tried for each model, and what most folds took.
+fn tuning_table(tuning: &[&TuneReport]) -> TextTable {
+    let mut table = TextTable::new(&[
+        ("model", Align::Left),
+        ("trials", Align::Right),
+        ("loss", Align::Left),
+        ("as configured", Align::Right),
+        ("chosen", Align::Right),
+        ("settings", Align::Left),
+    ]);
+    for report in tuning {
+        // Of equal ones the first: max_by_key takes the last.
+        let Some(most) = report.tried.iter().rev().max_by_key(|tried| tried.n_taken) else { continue };
+        let n_fits: u64 = report.tried.iter().map(|tried| tried.n_taken).sum();
+        let of_folds = if n_fits > 1 { format!(" ({} of {n_fits} folds)", most.n_taken) } else { String::new() };
+        let loss = |loss: Option<f64>| loss.map_or_else(|| "–".to_owned(), |loss| format!("{loss:.5}"));
+        table.row([
+            report.what.clone(),
+            format!("{}{}", report.trials, if report.hurried { ", then out of time" } else { "" }),
+            report.loss.replace('_', " "),
+            loss(report.tried.first().and_then(|own| own.loss)),
+            loss(most.loss),
+            format!("{}{of_folds}", settings_text(&most.settings)),
+        ]);
+    }
+    table
+}
+
+/// Settings as a config writes them.
+fn settings_text(settings: &BaseSettings) -> String {
+    let keys = serde_json::to_value(settings).ok();
+    let keys = keys.as_ref().and_then(serde_json::Value::as_object).filter(|keys| !keys.is_empty());
+    match keys {
+        None => "as configured".to_owned(),
+        Some(keys) => keys.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", "),
     }
 }
 
