@@ -47,6 +47,10 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     let contrasts = effect::averages(data, &nuisances);
     watch.progress("averages", 1, 1);
     let report_nuisance = nuisances.report.clone();
+    let weighted_balance = match data.assignment {
+        Assignment::Observational => health::weighted_balance(data, &nuisances.propensity)?,
+        _ => Vec::new(),
+    };
     let side = LearnerSide::new(config, data, nuisances, watch)?;
     let n_holdout = (data.n_rows() - side.rows.len()) as u64;
     let Learned { model, forests, linear, choices, tuning } = side.outcomes.learn(watch, |outcome| {
@@ -65,6 +69,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         nuisance: report_nuisance,
         warnings,
         overlap,
+        weighted_balance,
         forests,
         linear,
         choices,

@@ -145,6 +145,13 @@ fn confounding_is_removed_and_said_aloud() {
     let raw = &estimators.difference_in_means;
     assert!((raw.value().unwrap() - 1.0).abs() > 4.0 * raw.std_error().unwrap(), "{raw:?}");
     assert!(report.warnings.contains(&Warning::Observational));
+    // Weighting takes most of the differences away that confound.
+    let love = &report.weighted_balance;
+    let worst = |pick: &dyn Fn(&impactiq_causal::health::WeightedBalance) -> f64| {
+        love.iter().map(|row| pick(row).abs()).fold(0.0, f64::max)
+    };
+    assert!(love.len() >= 5 && worst(&|row| row.smd) > 0.4, "{love:?}");
+    assert!(worst(&|row| row.smd_ipw) < 0.15 && worst(&|row| row.smd_overlap) < 0.1, "{love:?}");
     // Chosen treatments: the effect on the treated is a question of its own.
     let targets = serde_json::to_value(&report.contrasts[0].estimands).unwrap();
     let names: Vec<&str> = targets.as_array().unwrap().iter().map(|t| t["estimand"].as_str().unwrap()).collect();

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::design_weights;
 use crate::error::{CausalError, MovedFeature};
+use crate::nuisance::OutOfFold;
 
 /// How one feature compares between an arm and the control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +92,62 @@ pub fn balance(data: &Dataset) -> Result<Vec<BalanceRow>, CausalError> {
             })
         })
         .collect()
+}
+
+/// How far weighting makes an arm and the control alike in one feature: a love plot's row.
+/// Each difference is in standard deviations of the rows as they are weighted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightedBalance {
+    /// The feature.
+    pub feature: String,
+    /// The arm compared with the control.
+    pub arm: String,
+    /// Standardised mean difference as the rows are.
+    pub smd: f64,
+    /// The same with rows weighted by the inverse of their own arm's probability: what `ipw` and
+    /// `aipw` on everybody stand on.
+    pub smd_ipw: f64,
+    /// The same with overlap weights, the other arm's probability: 0 for a logistic model of
+    /// the same features.
+    pub smd_overlap: f64,
+}
+
+/// Balance of every feature and control before and after weighting by the probabilities of
+/// assignment, the largest difference that is left first.
+///
+/// # Errors
+/// [`CausalError::Metrics`] (a bug: lengths agree by construction).
+pub fn weighted_balance(data: &Dataset, propensity: &[OutOfFold]) -> Result<Vec<WeightedBalance>, CausalError> {
+    let labels = data.treatment.arms.labels();
+    let own = |row: usize| data.weights.as_ref().map_or(1.0, |w| w[row]);
+    let mut rows = Vec::new();
+    for arm in 1..labels.len() {
+        let p = |row: usize| [propensity[0].get(row), propensity[arm].get(row)];
+        let weights = |of_row: &dyn Fn([f64; 2], usize) -> f64| -> Vec<f64> {
+            let side = |row: usize| usize::from(usize::from(data.treatment.codes[row]) == arm);
+            (0..data.n_rows()).map(|row| own(row) * of_row(p(row), side(row))).collect()
+        };
+        let inverse = weights(&|p, side| 1.0 / p[side]);
+        let overlap = weights(&|p, side| p[1 - side] / (p[0] + p[1]));
+        let plain = data.weights.as_deref();
+        let of_column = |column: usize| -> Result<WeightedBalance, CausalError> {
+            let view = data.raw.columns()[column].view();
+            let smd = |weights: Option<&[f64]>| -> Result<f64, CausalError> {
+                Ok(imbalance(covariate(view), &arms(data, arm, weights))?.smd)
+            };
+            Ok(WeightedBalance {
+                feature: data.raw.names()[column].clone(),
+                arm: labels[arm].clone(),
+                smd: smd(plain)?,
+                smd_ipw: smd(Some(&inverse))?,
+                smd_overlap: smd(Some(&overlap))?,
+            })
+        };
+        let found: Vec<_> = (0..data.raw.columns().len()).into_par_iter().map(of_column).collect();
+        rows.extend(found.into_iter().collect::<Result<Vec<_>, _>>()?);
+    }
+    rows.sort_by(|a, b| b.smd_ipw.abs().total_cmp(&a.smd_ipw.abs()));
+    Ok(rows)
 }
 
 pub(super) fn covariate(view: ColumnView<'_>) -> Covariate<'_> {

@@ -12,7 +12,7 @@ use crate::error::CausalError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use balance::{BalanceRow, balance, guard};
+pub use balance::{BalanceRow, WeightedBalance, balance, guard, weighted_balance};
 pub use dose::{check_dose, dose_balance, dose_warnings, guard_dose};
 pub use gates::{CheckReport, Gate, check};
 pub use warnings::{Warning, warnings};

@@ -63,6 +63,7 @@ pub(super) fn train(
         contrasts,
         nuisance: report_nuisance,
         overlap: Vec::new(),
+        weighted_balance: Vec::new(),
         forests,
         linear,
         choices,

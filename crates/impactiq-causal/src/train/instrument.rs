@@ -74,6 +74,7 @@ pub(super) fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -
         contrasts,
         nuisance: report_nuisance,
         overlap: Vec::new(),
+        weighted_balance: Vec::new(),
         forests,
         linear,
         choices,

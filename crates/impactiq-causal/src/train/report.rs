@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::TuneReport;
 use crate::effect::ContrastAverages;
-use crate::health::Warning;
+use crate::health::{Warning, WeightedBalance};
 use crate::instrument::InstrumentReport;
 use crate::learners::{ChoiceReport, ForestReport, LinearReport};
 use crate::model::CausalModel;
@@ -47,6 +47,9 @@ pub struct TrainReport {
     pub nuisance: NuisanceReport,
     /// Overlap of each arm with the control.
     pub overlap: Vec<ArmOverlap>,
+    /// Balance before and after weighting, for observational data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weighted_balance: Vec<WeightedBalance>,
     /// What was chosen for each causal forest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forests: Vec<ForestReport>,
