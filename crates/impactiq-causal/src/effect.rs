@@ -6,15 +6,20 @@
 //! fair when probabilities differ by row, which covariates Lin adjusts for, which
 //! nuisances enter the scores.
 
+mod asked;
+
 use std::borrow::Cow;
 
-use impactiq_data::{Assignment, ColumnView, Dataset};
+use impactiq_data::{Assignment, ColumnView, DataError, Dataset};
 use impactiq_metrics::Estimate;
 use impactiq_metrics::averages::{
     ArmNuisances, RelativeMethod, Sample, aipw_mean_scores, difference_in_means, lin, score_lift,
 };
 use impactiq_metrics::estimands::{Comparison, Estimand, aipw, ipw, tmle};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use asked::numbers;
+pub use asked::{Asked, RatioAverage, TrimmedAverages, WinsorisedAverages, comparable};
 
 use crate::linear::{Design, DesignColumn, MAX_INDICATORS, Source};
 use crate::nuisance::{Nuisances, OutOfFold};
@@ -41,6 +46,9 @@ pub struct Estimators {
     /// Of a dose: the partially linear effect of one unit (residual on residual), cross-fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partially_linear: Option<Estimate>,
+    /// CUPED: the difference in means less what columns from before the trial explain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuped: Option<Estimate>,
 }
 
 fn not_computed() -> Estimate {
@@ -75,6 +83,15 @@ pub struct ContrastAverages {
     /// row; empty where they don't, and every group is a random part of all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub estimands: Vec<TargetAverages>,
+    /// The same over comparable rows alone, where the config asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trimmed: Option<TrimmedAverages>,
+    /// The effect on the outcome cut at quantiles, where the config asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub winsorised: Option<WinsorisedAverages>,
+    /// The effect on the outcome per unit of another, where the config asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<RatioAverage>,
     /// The effect as a share of the control mean (AIPW).
     pub relative_lift: Estimate,
     /// How the interval of `relative_lift` was made.
@@ -102,8 +119,12 @@ impl ContrastAverages {
                 ipw: none(),
                 tmle: none(),
                 partially_linear: None,
+                cuped: None,
             },
             estimands: Vec::new(),
+            trimmed: None,
+            winsorised: None,
+            ratio: None,
             relative_lift: none(),
             relative_lift_method: None,
             incremental: none(),
@@ -179,9 +200,14 @@ pub(crate) fn design_weights(data: &Dataset) -> Option<Cow<'_, [f64]>> {
     }
 }
 
-/// All average effects of a data set: per outcome, per arm but the control.
-pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> {
-    let shared = Shared { data, nuisances, covariates: Covariates::of(data), design: design_weights(data) };
+/// All average effects of a data set: per outcome, per arm but the control, and what else is asked.
+///
+/// # Errors
+/// [`DataError::MissingColumn`] for a CUPED column that is no feature and no control.
+pub fn averages(data: &Dataset, nuisances: &Nuisances, asked: &Asked<'_>) -> Result<Vec<ContrastAverages>, DataError> {
+    let before = if asked.cuped.is_empty() { Vec::new() } else { numbers(data, asked.cuped)? };
+    let (covariates, design) = (Covariates::of(data), design_weights(data));
+    let shared = Shared { data, nuisances, covariates, design, asked, before };
     let mut all = Vec::with_capacity(data.outcomes.len() * data.treatment.arms.n_contrasts());
     for (outcome, means) in nuisances.means.iter().enumerate() {
         let control = mean_scores(data, outcome, 0, &means[0], &nuisances.propensity[0]);
@@ -190,7 +216,7 @@ pub fn averages(data: &Dataset, nuisances: &Nuisances) -> Vec<ContrastAverages> 
             all.push(shared.contrast(outcome, arm, &treated, &control));
         }
     }
-    all
+    Ok(all)
 }
 
 /// What all contrasts of a data set have in common.
@@ -199,6 +225,9 @@ struct Shared<'a> {
     nuisances: &'a Nuisances,
     covariates: Covariates<'a>,
     design: Option<Cow<'a, [f64]>>,
+    asked: &'a Asked<'a>,
+    /// Columns of CUPED.
+    before: Vec<Vec<f64>>,
 }
 
 impl Shared<'_> {
@@ -227,6 +256,11 @@ impl Shared<'_> {
         };
         let alike = propensity[arm].constant().is_some() && propensity[0].constant().is_some();
         let targets = if alike { &[][..] } else { &[Estimand::Att, Estimand::Atc, Estimand::Overlap] };
+        let trimmed = self.asked.trim.map(|trim| {
+            let (limit, kept) = comparable(trim, &propensity[arm], &propensity[0], weights);
+            asked::trimmed(&comparison, (trim, limit), &kept)
+        });
+        let slices = self.covariates.slices();
         let in_arm = (0..data.n_rows()).filter(|&row| usize::from(codes[row]) == arm);
         let n_treated = in_arm.map(|row| weights.map_or(1.0, |w| w[row])).sum();
         let lift = score_lift(treated, control, weights, clusters, n_treated);
@@ -236,26 +270,32 @@ impl Shared<'_> {
             ate: lift.ate.clone(),
             estimators: Estimators {
                 difference_in_means: difference_in_means(&sample),
-                lin: lin(&sample, &self.covariates.slices()),
+                lin: lin(&sample, &slices),
                 aipw: lift.ate,
                 ipw: ipw(&comparison, Estimand::Ate),
                 tmle: tmle(&comparison, Estimand::Ate),
                 partially_linear: None,
+                cuped: asked::adjusted(&sample, &self.before),
             },
-            estimands: targets
-                .iter()
-                .map(|&estimand| TargetAverages {
-                    estimand,
-                    aipw: aipw(&comparison, estimand),
-                    ipw: ipw(&comparison, estimand),
-                    tmle: tmle(&comparison, estimand),
-                })
-                .collect(),
+            trimmed,
+            winsorised: asked::cut(&sample, data.outcomes[outcome].kind, self.asked, &slices),
+            ratio: asked::ratio(data, &sample, outcome, self.asked),
+            estimands: targets.iter().map(|&estimand| target(&comparison, estimand)).collect(),
             relative_lift: lift.relative,
             relative_lift_method: lift.relative_method,
             incremental: lift.incremental,
             control_mean: lift.control_mean,
             treated_mean: lift.treated_mean,
         }
+    }
+}
+
+/// The average over one group.
+fn target(comparison: &Comparison<'_>, estimand: Estimand) -> TargetAverages {
+    TargetAverages {
+        estimand,
+        aipw: aipw(comparison, estimand),
+        ipw: ipw(comparison, estimand),
+        tmle: tmle(comparison, estimand),
     }
 }

@@ -16,7 +16,6 @@ use impactiq_metrics::{Assignment as Lot, Scored};
 
 use crate::config::{CheckedConfig, ScoreKind};
 use crate::error::CausalError;
-use crate::learners::LearnerKind;
 use crate::model::CausalModel;
 use crate::nuisance::{self, NuisanceReport, OutOfFold};
 use crate::overlap;
@@ -75,7 +74,7 @@ pub fn evaluate_scores(
     config: &CheckedConfig,
     watch: &dyn Watch,
 ) -> Result<EvaluateReport, CausalError> {
-    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+    if config.config().learner.kind.needs_instrument() {
         return instrument::evaluate_scores(scores, data, rows, config, watch);
     }
     if let Some(dose) = &data.dose {

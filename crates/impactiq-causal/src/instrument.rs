@@ -33,6 +33,8 @@ pub struct Chosen {
     pub instrument_name: String,
     /// The instrument.
     pub instrument: Vec<f64>,
+    /// The probability that it is 1, where that is declared.
+    pub design: Option<f64>,
 }
 
 impl Chosen {
@@ -40,10 +42,10 @@ impl Chosen {
     ///
     /// # Errors
     /// [`CausalError::MissingRole`] without an instrument, [`CausalError::BadSetting`] for three
-    /// arms or more: one instrument tells one effect.
-    pub fn of(data: &Dataset, instrument_name: &str) -> Result<Self, CausalError> {
+    /// arms or more (one instrument tells one effect) or a probability of an instrument that is not 0/1.
+    pub fn of(data: &Dataset, instrument_name: &str, design: Option<f64>) -> Result<Self, CausalError> {
         let Some(instrument) = &data.instrument else {
-            return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+            return Err(CausalError::MissingRole { role: "instrument", needed_by: "estimates by instrument" });
         };
         let arms = &data.treatment.arms;
         let (name, treatment) = match &data.dose {
@@ -57,7 +59,12 @@ impl Chosen {
                 return Err(CausalError::setting("the number of arms", arms.len(), allowed));
             }
         };
-        Ok(Chosen { name, treatment, instrument_name: instrument_name.to_owned(), instrument: instrument.clone() })
+        if design.is_some() && !instrument.iter().all(|&z| z == 0.0 || z == 1.0) {
+            let allowed = "only an instrument of 0 and 1 has a probability: leave assignment.probability out";
+            return Err(CausalError::setting("roles.instrument", instrument_name, allowed));
+        }
+        let instrument = instrument.clone();
+        Ok(Chosen { name, treatment, instrument_name: instrument_name.to_owned(), instrument, design })
     }
 
     /// The same as nuisances want it.
@@ -67,6 +74,7 @@ impl Chosen {
             treatment: &self.treatment,
             instrument_name: &self.instrument_name,
             instrument: &self.instrument,
+            design: self.design,
         }
     }
 }

@@ -3,10 +3,13 @@
 //! Guard, then cross-fitted nuisances and averages on every kept row, then the learner on
 //! the rows outside the hold-out. Stages are named to the watch as in [`STAGES`].
 
+mod dml;
 mod dose;
 mod instrument;
 mod outcomes;
+mod pseudo;
 mod report;
+mod two_stage;
 
 use impactiq_data::{Assignment, Dataset, Seed, Watch};
 
@@ -15,15 +18,18 @@ use crate::config::CheckedConfig;
 use crate::effect;
 use crate::error::CausalError;
 use crate::health::{self, CheckReport};
-use crate::learners::{LearnerKind, LearnerNuisances, LearnerTask, fit_effect};
+use crate::learners::{LearnerNuisances, LearnerTask, fit_effect};
 use crate::nuisance::{self, Nuisances, OutOfFold};
 use crate::overlap::{self, ArmOverlap};
+pub use dml::DmlReport;
 use outcomes::{Learned, Outcomes, learning_rows};
+pub use pseudo::{DrawnArm, DrawnBalance, DrawnEffect, PseudoExperiment, pseudo_experiment};
 pub(crate) use report::smaller;
 pub use report::{ArmCounts, DoseSummary, TrainReport, Trained};
+pub use two_stage::{Adjusted, TwoStageReport};
 
-/// The stages a watch hears of, in order.
-pub const STAGES: [&str; 4] = ["guard", "nuisance", "averages", "learner"];
+/// The stages a watch hears of, in order; `dml` only where the config names models.
+pub const STAGES: [&str; 5] = ["guard", "nuisance", "averages", "dml", "learner"];
 
 /// Trains a model: guard → nuisances and averages on all rows → learner outside the hold-out.
 ///
@@ -33,7 +39,7 @@ pub const STAGES: [&str; 4] = ["guard", "nuisance", "averages", "learner"];
 /// [`CausalError::PostTreatment`] from the guard, [`CausalError::NoOverlap`],
 /// [`CausalError::TooFewRows`], [`CausalError::NotBinary`], [`CausalError::Stopped`].
 pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<Trained, CausalError> {
-    if config.config().learner.kind == LearnerKind::InstrumentalForest {
+    if config.config().learner.kind.needs_instrument() {
         return instrument::train(config, data, watch);
     }
     if let Some(dose) = &data.dose {
@@ -44,11 +50,15 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
     watch.progress("guard", 1, 1);
     let (nuisances, overlap) = run_nuisances(config, data, watch)?;
     watch.progress("averages", 0, 1);
-    let contrasts = effect::averages(data, &nuisances);
+    let contrasts = effect::averages(data, &nuisances, &config.asked())?;
     watch.progress("averages", 1, 1);
+    let two_stage = two_stage::reports(config, data)?;
+    let dml = dml::estimate(config, data, watch)?;
     let report_nuisance = nuisances.report.clone();
     let weighted_balance = match data.assignment {
-        Assignment::Observational => health::weighted_balance(data, &nuisances.propensity)?,
+        Assignment::Observational => {
+            health::weighted_balance(data, &nuisances.propensity, config.config().averages.trim)?
+        }
         _ => Vec::new(),
     };
     let side = LearnerSide::new(config, data, nuisances, watch)?;
@@ -58,6 +68,7 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         fit_effect(&config.config().learner, &side.inputs(), &task, seed, watch)
     })?;
     let mut warnings = health::warnings(data, &balance, &overlap);
+    warnings.extend(two_stage::weak(&two_stage));
     warnings.extend(smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
@@ -70,6 +81,8 @@ pub fn train(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Resul
         warnings,
         overlap,
         weighted_balance,
+        two_stage,
+        dml,
         forests,
         linear,
         choices,
@@ -84,7 +97,8 @@ fn varies(nuisances: &Nuisances) -> bool {
 }
 
 pub(crate) use dose::dose_nuisances;
-pub(crate) use instrument::{chosen, instrument_nuisances};
+pub(crate) use instrument::instrument_nuisances;
+pub(crate) use two_stage::chosen;
 
 /// Nuisances of all rows with overlap assessed and learned probabilities cut.
 pub(crate) fn run_nuisances(
@@ -206,16 +220,16 @@ impl<'a> LearnerSide<'a> {
 /// fails is a value, not an error.
 pub fn check(config: &CheckedConfig, data: &Dataset, watch: &dyn Watch) -> Result<CheckReport, CausalError> {
     let settings = config.config();
-    if settings.learner.kind == LearnerKind::InstrumentalForest {
+    if settings.learner.kind.needs_instrument() {
         return instrument::check(config, data, watch);
     }
     if let Some(dose) = &data.dose {
         let mean = dose::mean(config, data, dose, watch)?;
-        return health::check_dose(data, dose, &mean, &settings.gates);
+        return instrument::with_first_stage(config, data, health::check_dose(data, dose, &mean, &settings.gates)?);
     }
     let propensity = match nuisance::declared_propensity(data) {
         Some(known) => known,
         None => nuisance::fit_propensity(data, &config.folds(data)?, &settings.nuisance, config.seed(), watch)?.0,
     };
-    health::check(data, &propensity, &settings.gates)
+    instrument::with_first_stage(config, data, health::check(data, &propensity, &settings.gates)?)
 }

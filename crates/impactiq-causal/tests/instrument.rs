@@ -109,6 +109,14 @@ fn instruments_that_are_missing_constant_or_weak_are_told() {
     let warnings = train(&config, &data, &Silent).unwrap().report.warnings;
     assert!(warnings.iter().any(|w| w.to_string().contains("is weak")), "{warnings:?}");
     assert!(!check(&config, &data, &Silent).unwrap().passed);
-    let declared = prepared(&made.table, ROLES, &format!("{FOREST}\nassignment: {{probability: 0.5}}")).unwrap_err();
+    // What is declared is the probability of the instrument: one number, of an instrument of 0 and 1.
+    let declare = |table: &Table, probability: &str| {
+        let text = format!("{FOREST}\nassignment: {{probability: {probability}}}");
+        prepared(table, ROLES, &text).and_then(|(config, data)| check(&config, &data, &Silent))
+    };
+    let declared = declare(&made.table, "{\"1\": 0.5}").unwrap_err();
     assert!(declared.to_string().starts_with("assignment.probability"), "{declared}");
+    let graded = declare(&replaced((0..3_000).map(|i| f64::from(i % 3)).collect()), "0.5").unwrap_err();
+    assert!(graded.to_string().starts_with("roles.instrument is encouraged"), "{graded}");
+    assert!(declare(&made.table, "0.5").is_ok());
 }

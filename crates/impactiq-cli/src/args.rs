@@ -49,7 +49,8 @@ pub struct Global {
     /// Replace an output that exists.
     #[arg(long, global = true, env = "IMPACTIQ_OVERWRITE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub overwrite: bool,
-    /// Stop after this many seconds and write nothing.
+    /// Be done within this many seconds: after three quarters of them forests stop growing and learners are no
+    /// longer compared; used up before there is a model, nothing is written.
     #[arg(long, global = true, value_name = "SECONDS", env = "IMPACTIQ_TIME_LIMIT", hide_env = true)]
     pub time_limit: Option<f64>,
     /// Say less: no progress, no notes (errors are still written).
@@ -83,6 +84,8 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Score a data file of any size.
     Score(ScoreArgs),
+    /// Draw rows of observational data as if a trial had been run on the comparable ones.
+    PseudoExperiment(PseudoExperimentArgs),
     /// Generate data whose true effects are known.
     Synth(SynthArgs),
     /// List or download public data sets.
@@ -181,6 +184,17 @@ pub struct ScoreArgs {
     /// Stop at the first row that cannot be scored instead of writing it with an empty score.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `pseudo-experiment`
+#[derive(Debug, Args)]
+pub struct PseudoExperimentArgs {
+    /// The configuration, with `assignment: {kind: observational}`.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// The file to write, rows and columns as in the source: .csv, .csv.gz, .csv.zst, .parquet or .ndjson.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// `synth`

@@ -172,6 +172,37 @@ pub fn winsorised(outcome: &[f64], lower: f64, upper: f64) -> Vec<f64> {
     outcome.iter().map(|y| y.clamp(low, high.max(low))).collect()
 }
 
+/// Difference of the arms' ratios Σ outcome / Σ denominator, arm minus control (revenue per visit,
+/// say): the denominator is an outcome too, so its own variation is part of the error (delta
+/// method: the outcome is replaced by r + (y − r·d)/d̄ with the arm's own ratio r and mean d̄).
+///
+/// ```
+/// use impactiq_metrics::averages::Sample;
+/// use impactiq_metrics::estimands::ratio_of_means;
+/// let sample = Sample { outcome: &[2.0, 8.0, 1.0, 3.0], arm: &[1, 1, 0, 0], contrast: 1, weights: None, clusters: None };
+/// let difference = ratio_of_means(&sample, &[1.0, 4.0, 1.0, 1.0]);
+/// assert_eq!(difference.value(), Some(0.0));
+/// assert!((difference.std_error().unwrap() - 1.0).abs() < 1e-15);
+/// ```
+pub fn ratio_of_means(sample: &Sample<'_>, denominator: &[f64]) -> Estimate {
+    if denominator.len() != sample.outcome.len() || sample.arm.len() != sample.outcome.len() {
+        return Estimate::undefined("the inputs have different numbers of rows");
+    }
+    let weight = |row: usize| sample.weights.map_or(1.0, |w| w[row]);
+    let mut linear = sample.outcome.to_vec();
+    for code in [0, sample.contrast] {
+        let rows: Vec<usize> = (0..linear.len()).filter(|&row| sample.arm[row] == code).collect();
+        let sum = |values: &[f64]| rows.iter().map(|&row| weight(row) * values[row]).sum::<f64>();
+        let total: f64 = rows.iter().map(|&row| weight(row)).sum();
+        let (ratio, size) = (sum(sample.outcome) / sum(denominator), sum(denominator) / total);
+        if !(ratio.is_finite() && size != 0.0) {
+            return Estimate::undefined("the denominator's mean is 0");
+        }
+        rows.iter().for_each(|&row| linear[row] = ratio + (sample.outcome[row] - ratio * denominator[row]) / size);
+    }
+    crate::averages::difference_in_means(&Sample { outcome: &linear, ..*sample })
+}
+
 /// Scores whose mean is Σw·num / Σw·den, linearised.
 fn ratio_scores(data: &Comparison<'_>, score: &dyn Fn(usize) -> (f64, f64)) -> Option<Vec<f64>> {
     let n = data.n();

@@ -10,28 +10,51 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par, Side};
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::error::MetricsError;
 use crate::estimate::Estimate;
 use crate::least_squares::{LeastSquaresModel, Regression};
 
 /// How the covariance of coefficients is estimated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Covariance {
     /// One error variance for all rows.
     Classical,
     /// Squared residuals as they are (White 1980).
     Hc0,
-    /// HC0 · n / (n − k).
+    /// HC0 · n / (n − k): the default without clusters.
     Hc1,
-    /// Residuals divided by √(1 − h): unbiased under one error variance.
+    /// Residuals divided by √(1 − leverage): unbiased under one error variance.
     Hc2,
-    /// Residuals divided by 1 − h: close to the jackknife.
+    /// Residuals divided by 1 − leverage: close to the jackknife.
     Hc3,
-    /// Summed by cluster, times G/(G−1) · (n−1)/(n−k).
+    /// Summed by cluster, times G/(G − 1) · (n − 1)/(n − k): the default with clusters.
     Cr1,
-    /// Summed by cluster after a leverage correction of the cluster's residuals.
+    /// Summed by cluster after a leverage correction: for few or unequal clusters.
     Cr2,
+}
+
+impl Covariance {
+    /// Whether it sums by cluster.
+    pub fn by_cluster(self) -> bool {
+        matches!(self, Covariance::Cr1 | Covariance::Cr2)
+    }
+
+    /// The name as configs and reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Covariance::Classical => "classical",
+            Covariance::Hc0 => "hc0",
+            Covariance::Hc1 => "hc1",
+            Covariance::Hc2 => "hc2",
+            Covariance::Hc3 => "hc3",
+            Covariance::Cr1 => "cr1",
+            Covariance::Cr2 => "cr2",
+        }
+    }
 }
 
 /// What rows or clusters contribute to a contrast of coefficients.

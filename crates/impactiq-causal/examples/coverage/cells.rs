@@ -2,7 +2,7 @@
 //! declared probability, and what one replication says. Shared by the example that fills
 //! docs/methods/coverage.md and by the small version among the tests.
 
-use impactiq_causal::effect::averages;
+use impactiq_causal::effect::{Asked, averages};
 use impactiq_causal::nuisance::fit_nuisances;
 use impactiq_causal::{CausalError, CheckedConfig, Config};
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
@@ -131,7 +131,7 @@ pub fn replicate(cell: Cell, replication: u64) -> Result<Vec<Record>, CausalErro
     let seed = Seed::new(replication).child(1);
     let nuisances = fit_nuisances(&data, &config.folds(&data)?, &config.config().nuisance, seed, &Silent)?;
     let mut records = Vec::new();
-    for (index, contrast) in averages(&data, &nuisances).into_iter().enumerate() {
+    for (index, contrast) in averages(&data, &nuisances, &Asked::default()).unwrap().into_iter().enumerate() {
         let estimators = contrast.estimators;
         for (estimator, estimate) in [
             ("difference_in_means", estimators.difference_in_means),

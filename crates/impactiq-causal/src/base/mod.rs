@@ -11,6 +11,8 @@ mod forest;
 pub mod settings;
 mod tune;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use impactiq_data::{BinColumns, DataError, FeatureKind, Seed, Table, Watch};
 use impactiq_trees::{BoostConfig, BoostModel, BoostTask, ForestConfig, ObjectiveKind, boost};
 
@@ -224,6 +226,27 @@ impl Watch for Quiet<'_> {
 
     fn seconds(&self) -> Option<f64> {
         self.0.seconds()
+    }
+}
+
+/// Stops trees that are still growing when the time for trying is used up, once there are some: a
+/// smaller forest that is finished is worth more than a whole one that is not.
+pub(crate) struct Hurried<'a> {
+    watch: &'a dyn Watch,
+    asked: AtomicBool,
+}
+
+impl<'a> Hurried<'a> {
+    pub(crate) fn new(watch: &'a dyn Watch) -> Self {
+        Hurried { watch, asked: AtomicBool::new(false) }
+    }
+}
+
+impl Watch for Hurried<'_> {
+    /// Growing asks before every batch of trees; before the first there is nothing to keep.
+    fn should_stop(&self) -> bool {
+        let has_trees = self.asked.swap(true, Ordering::Relaxed);
+        self.watch.should_stop() || has_trees && self.watch.should_hurry()
     }
 }
 

@@ -72,7 +72,8 @@ fn n_models(learner: LearnerKind, n_arms: usize) -> Option<usize> {
         | LearnerKind::UpliftForest
         | LearnerKind::UpliftTree
         | LearnerKind::LinearDml
-        | LearnerKind::LinearDr => 0,
+        | LearnerKind::LinearDr
+        | LearnerKind::IntentToTreatDriv => 0,
         LearnerKind::X => 3 * (n_arms - 1),
         LearnerKind::R
         | LearnerKind::Dr
@@ -90,7 +91,7 @@ fn check_arrays(parts: &Parts, prefix: &str) -> Result<(), CausalError> {
     if parts.forest.is_some() != is_forest {
         return Err(CausalError::corrupt(prefix, "forests and the kind of learner do not go together"));
     }
-    if parts.linear.is_some() != matches!(parts.learner, LearnerKind::LinearDml | LearnerKind::LinearDr) {
+    if parts.linear.is_some() != parts.learner.is_linear() {
         return Err(CausalError::corrupt(prefix, "linear effects and the kind of learner do not go together"));
     }
     if parts.uplift.is_some() != matches!(parts.learner, LearnerKind::UpliftForest | LearnerKind::UpliftTree) {

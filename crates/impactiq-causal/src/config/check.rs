@@ -5,10 +5,10 @@ use impactiq_data::treatment::{Arms, Treatment};
 use impactiq_data::{Assignment, DataError, Dataset, DatasetBuilder, Folds, Roles, Seed, Split};
 
 use super::identifiers::reads;
-use super::sections::{AssignmentKind, Config, ScoreKind, SplitBy};
+use super::sections::{AssignmentKind, Config, SplitBy};
 use super::values::Probability;
+use crate::effect::Asked;
 use crate::error::CausalError;
-use crate::learners::LearnerKind;
 
 /// Half-sample draws at most: errors are right to 1 % by then, and every draw keeps its sums.
 const MAX_BOOTSTRAP: u32 = 10_000;
@@ -37,6 +37,16 @@ impl Config {
             _ => None,
         };
         let roles = self.roles.spec(probability).resolve(columns, &self.features.names())?;
+        if let Some(name) = self
+            .averages
+            .cuped
+            .0
+            .iter()
+            .find(|name| ![&roles.features, &roles.controls].iter().any(|all| all.contains(name)))
+        {
+            let allowed = "it must be known before the trial: name it in roles.features or roles.controls";
+            return Err(CausalError::setting("averages.cuped", name, allowed));
+        }
         Ok(CheckedConfig { config: self.clone(), roles })
     }
 
@@ -79,6 +89,7 @@ impl Config {
             return Err(CausalError::setting("evaluate.bootstrap", self.evaluate.bootstrap, allowed));
         }
         self.check_probability()?;
+        self.check_estimators()?;
         self.nuisance.check()?;
         self.learner.check()?;
         self.gates.check()
@@ -106,74 +117,6 @@ impl Config {
         }
         Ok(())
     }
-
-    /// Arms or a dose, never both, and a learner that can learn from what there is.
-    fn check_exposure(&self) -> Result<(), CausalError> {
-        let kind = self.learner.kind;
-        if kind == LearnerKind::InstrumentalForest {
-            if self.roles.instrument.is_none() {
-                return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
-            }
-            if self.assignment.probability.is_some() {
-                let allowed = "with an instrument the treatment was chosen, so it must be left out";
-                return Err(CausalError::setting("assignment.probability", "given", allowed));
-            }
-        }
-        let Some(dose) = &self.roles.dose else { return Ok(()) };
-        let useless = |key: &str| Err(CausalError::NotWithDose { key: key.to_owned(), dose: dose.clone() });
-        if !self.roles.treatment.is_empty() {
-            return useless("roles.treatment");
-        }
-        if self.roles.control.is_some() {
-            return useless("roles.control");
-        }
-        if self.assignment.probability.is_some() {
-            return useless("assignment.probability");
-        }
-        if self.evaluate.scores == ScoreKind::Ipw {
-            return useless("evaluate.scores: ipw");
-        }
-        if self.learner.recalibrate.is_some() {
-            return useless("learner.recalibrate");
-        }
-        if self.learner.budget().is_some() {
-            return useless("learner.tune");
-        }
-        if !kind.takes_doses() {
-            return Err(CausalError::NotForDoses {
-                kind: kind.name().to_owned(),
-                dose: dose.clone(),
-                learners: LearnerKind::names_for_doses(),
-            });
-        }
-        Ok(())
-    }
-
-    fn check_probability(&self) -> Result<(), CausalError> {
-        let Some(probability) = &self.assignment.probability else { return Ok(()) };
-        if self.assignment.kind == AssignmentKind::Observational {
-            return Err(CausalError::setting(
-                "assignment.kind",
-                "observational",
-                "with a declared assignment.probability it must be randomised",
-            ));
-        }
-        let valid = |p: f64| p > 0.0 && p < 1.0;
-        match probability {
-            Probability::Number(p) if !valid(*p) => {
-                Err(CausalError::setting("assignment.probability", p, "it must lie strictly between 0 and 1"))
-            }
-            Probability::PerArm(arms) => match arms.iter().find(|(_, p)| !valid(*p)) {
-                Some((arm, p)) => Err(CausalError::setting(
-                    format!("assignment.probability.{arm}"),
-                    p,
-                    "it must lie strictly between 0 and 1",
-                )),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        }
-    }
 }
 
 impl CheckedConfig {
@@ -190,6 +133,25 @@ impl CheckedConfig {
     /// The run's seed.
     pub fn seed(&self) -> Seed {
         Seed::new(self.config.split.seed)
+    }
+
+    /// The probability that a 0/1 instrument is 1, where it is declared.
+    pub fn offer_probability(&self) -> Option<f64> {
+        match (&self.roles.instrument, &self.config.assignment.probability) {
+            (Some(_), Some(Probability::Number(p))) => Some(*p),
+            _ => None,
+        }
+    }
+
+    /// The averages that are asked for beside the answer.
+    pub fn asked(&self) -> Asked<'_> {
+        let averages = &self.config.averages;
+        Asked {
+            trim: averages.trim,
+            cuped: &averages.cuped.0,
+            winsorise: averages.winsorise.map(|cut| (cut.lower, cut.upper)),
+            ratio: Some(&averages.ratio),
+        }
     }
 
     /// Raw and derived columns that [`CheckedConfig::dataset`] needs in its table, each once.
@@ -226,6 +188,8 @@ impl CheckedConfig {
         let declared = &self.config.assignment;
         let shares = match (declared.kind, &declared.probability) {
             (AssignmentKind::Observational, _) => Assignment::Observational,
+            // What is declared is the instrument's.
+            (AssignmentKind::Randomised, _) if self.roles.instrument.is_some() => Assignment::Shares,
             (AssignmentKind::Randomised, None | Some(Probability::Column(_))) => Assignment::Shares,
             (AssignmentKind::Randomised, Some(probability)) => {
                 let roles = &self.roles;

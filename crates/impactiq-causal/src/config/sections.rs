@@ -7,6 +7,7 @@ use impactiq_data::roles::RolesSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::estimators::{AveragesConfig, DmlConfig, InstrumentsConfig};
 use super::values::{DerivedFeatures, Names, Probability, Scalar};
 use crate::health::GatesConfig;
 use crate::learners::LearnerConfig;
@@ -30,6 +31,12 @@ pub struct Config {
     pub nuisance: NuisanceConfig,
     /// The effect learner.
     pub learner: LearnerConfig,
+    /// Averages beside the answer: trimmed, adjusted by CUPED, of cut outcomes, of ratios.
+    pub averages: AveragesConfig,
+    /// Double machine learning of one number.
+    pub dml: DmlConfig,
+    /// Two-stage least squares, with `roles.instrument`.
+    pub instruments: InstrumentsConfig,
     /// What `evaluate` computes.
     pub evaluate: EvaluateConfig,
     /// Limits of `check`.

@@ -206,6 +206,70 @@ impl JsonSchema for Probability {
     }
 }
 
+/// Quantiles at which outcomes are cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Winsorise {
+    /// The lower quantile; 0: nothing is cut there.
+    pub lower: f64,
+    /// The upper quantile; 1: nothing is cut there.
+    pub upper: f64,
+}
+
+impl Serialize for Winsorise {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [self.lower, self.upper].serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Winsorise {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WinsoriseVisitor)
+    }
+}
+
+struct WinsoriseVisitor;
+
+impl<'de> Visitor<'de> for WinsoriseVisitor {
+    type Value = Winsorise;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("two quantiles [lower, upper], or the upper one")
+    }
+
+    fn visit_f64<E: de::Error>(self, v: f64) -> Result<Winsorise, E> {
+        Ok(Winsorise { lower: 0.0, upper: v })
+    }
+
+    fn visit_i64<E: de::Error>(self, v: i64) -> Result<Winsorise, E> {
+        self.visit_f64(v as f64)
+    }
+
+    fn visit_u64<E: de::Error>(self, v: u64) -> Result<Winsorise, E> {
+        self.visit_f64(v as f64)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Winsorise, A::Error> {
+        let (lower, upper) = (seq.next_element()?, seq.next_element()?);
+        match (lower, upper, seq.next_element::<f64>()?) {
+            (Some(lower), Some(upper), None) => Ok(Winsorise { lower, upper }),
+            _ => Err(de::Error::invalid_length(3, &self)),
+        }
+    }
+}
+
+impl JsonSchema for Winsorise {
+    fn schema_name() -> Cow<'static, str> {
+        "Winsorise".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [
+            { "type": "number", "minimum": 0, "maximum": 1 },
+            { "type": "array", "items": { "type": "number", "minimum": 0, "maximum": 1 }, "minItems": 2, "maxItems": 2 }
+        ] })
+    }
+}
+
 /// Derived features in the order they were written: name and SQL expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DerivedFeatures(pub Vec<(String, String)>);

@@ -276,7 +276,20 @@ gates: { srm_p_min: 0.001, smd_max: 0.1, overlap_min: 0.01 }
         let sections: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
         assert_eq!(
             sections,
-            ["data", "roles", "assignment", "features", "split", "nuisance", "learner", "evaluate", "gates"]
+            [
+                "data",
+                "roles",
+                "assignment",
+                "features",
+                "split",
+                "nuisance",
+                "learner",
+                "averages",
+                "dml",
+                "instruments",
+                "evaluate",
+                "gates"
+            ]
         );
         assert!(schema["$defs"]["DataConfig"]["properties"]["where"].is_object());
         assert_eq!(schema["$defs"]["LearnerConfig"]["additionalProperties"], Value::Bool(false));

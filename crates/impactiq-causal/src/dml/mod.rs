@@ -16,7 +16,9 @@ use crate::error::CausalError;
 
 pub use score::{LinearScore, ScoreRows, mean_of_scores, median_of, spread};
 pub(crate) use task::varies;
-pub use task::{CLIP, DmlEstimand, DmlEstimate, DmlLearner, DmlLearners, DmlModel, DmlRows, NamedLoss, PartialScore};
+pub use task::{
+    CLIP, DmlEstimand, DmlEstimate, DmlKind, DmlLearner, DmlLearners, DmlModel, DmlRows, NamedLoss, PartialScore,
+};
 
 /// Fits a model once per entry of `folds` (repeated cross-fitting) and takes the median.
 /// Probabilities learned in irm and iivm are clipped to [`clip`, 1 − `clip`].

@@ -72,8 +72,19 @@ impl Nuisances<'_> {
         Ok(fitted.predictions.to_vec())
     }
 
+    /// The mean of treatment or instrument: the design's, or learned.
+    fn mean(&mut self, target: &[f64], learner: &DmlLearner) -> Result<Vec<f64>, CausalError> {
+        match self.fit.rows.design {
+            Some(design) => Ok(design.to_vec()),
+            None => self.learn("ml_m", learner, target, None),
+        }
+    }
+
     /// A probability, kept off 0 and 1.
     fn probability(&mut self, target: &[f64], learner: &DmlLearner) -> Result<Vec<f64>, CausalError> {
+        if let Some(design) = self.fit.rows.design {
+            return Ok(design.to_vec());
+        }
         let clip = self.fit.clip;
         let mut p = self.learn("ml_m", learner, target, None)?;
         let outside = |v: f64| v < clip || v > 1.0 - clip;
@@ -88,7 +99,7 @@ impl Nuisances<'_> {
     fn partial(&mut self, treatment: &[f64], kind: PartialScore) -> Result<LinearScore, CausalError> {
         let Fit { rows, learners, .. } = self.fit;
         let l = self.learn("ml_l", &learners.outcome, rows.outcome, None)?;
-        let m = self.learn("ml_m", &learners.treatment, treatment, None)?;
+        let m = self.mean(treatment, &learners.treatment)?;
         let n = l.len();
         let v: Vec<f64> = (0..n).map(|i| treatment[i] - m[i]).collect();
         let partialled = LinearScore {
@@ -111,7 +122,7 @@ impl Nuisances<'_> {
         let Fit { rows, learners, .. } = self.fit;
         let instrument = rows.instrument.unwrap_or_default();
         let l = self.learn("ml_l", &learners.outcome, rows.outcome, None)?;
-        let m = self.learn("ml_m", &learners.instrument, instrument, None)?;
+        let m = self.mean(instrument, &learners.instrument)?;
         let r = self.learn("ml_r", &learners.treatment, rows.treatment, None)?;
         let n = l.len();
         let z: Vec<f64> = (0..n).map(|i| instrument[i] - m[i]).collect();

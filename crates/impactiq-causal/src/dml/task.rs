@@ -1,12 +1,13 @@
 //! What a double machine learning model is asked, sees and answers.
 
 use impactiq_metrics::{Estimate, MetricsError};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::score::ScoreRows;
 use crate::base::{BaseLearner, Inputs, Loss};
 use crate::error::CausalError;
-use crate::nuisance::NuisanceLoss;
+use crate::nuisance::{NuisanceLoss, OutOfFold};
 
 /// Learned probabilities are kept this far from 0 and 1.
 pub const CLIP: f64 = 0.01;
@@ -47,6 +48,60 @@ pub enum DmlModel {
     Iivm,
 }
 
+/// A model as configs and reports name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DmlKind {
+    /// Partially linear, partialling-out score.
+    Plr,
+    /// Partially linear, IV-type score.
+    PlrIvType,
+    /// Interactive, average over everybody.
+    Irm,
+    /// Interactive, average over the treated.
+    IrmAtte,
+    /// Partially linear with an instrument.
+    Pliv,
+    /// Interactive with a 0/1 instrument: compliers.
+    Iivm,
+}
+
+impl DmlKind {
+    /// The name as configs and reports write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DmlKind::Plr => "plr",
+            DmlKind::PlrIvType => "plr_iv_type",
+            DmlKind::Irm => "irm",
+            DmlKind::IrmAtte => "irm_atte",
+            DmlKind::Pliv => "pliv",
+            DmlKind::Iivm => "iivm",
+        }
+    }
+
+    /// The model.
+    pub fn model(self) -> DmlModel {
+        match self {
+            DmlKind::Plr => DmlModel::Plr(PartialScore::PartiallingOut),
+            DmlKind::PlrIvType => DmlModel::Plr(PartialScore::IvType),
+            DmlKind::Irm => DmlModel::Irm(DmlEstimand::Ate),
+            DmlKind::IrmAtte => DmlModel::Irm(DmlEstimand::Atte),
+            DmlKind::Pliv => DmlModel::Pliv,
+            DmlKind::Iivm => DmlModel::Iivm,
+        }
+    }
+
+    /// Whether it needs an instrument.
+    pub fn needs_instrument(self) -> bool {
+        matches!(self, DmlKind::Pliv | DmlKind::Iivm)
+    }
+
+    /// Whether the treatment must be 0/1.
+    pub fn needs_arms(self) -> bool {
+        matches!(self, DmlKind::Irm | DmlKind::IrmAtte | DmlKind::Iivm)
+    }
+}
+
 /// What learns a nuisance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DmlLearner {
@@ -84,6 +139,9 @@ pub struct DmlRows<'a> {
     pub clusters: Option<&'a [u32]>,
     /// What sampling keeps together: a row number, or a cluster.
     pub row_ids: &'a [u64],
+    /// E[D | X] (of pliv and iivm E[Z | X]) where the design fixes it: used as it is, neither
+    /// learned nor clipped.
+    pub design: Option<&'a OutOfFold>,
 }
 
 /// An answer and what it was made of.
@@ -126,7 +184,13 @@ impl DmlRows<'_> {
             column("instrument", instrument, n, interactive)?;
             varies("the instrument", instrument)?;
         }
-        varies("the treatment", self.treatment)
+        varies("the treatment", self.treatment)?;
+        match self.design {
+            Some(design) if design.n_rows() != n => {
+                Err(MetricsError::Length { what: "design", expected: n, found: design.n_rows() }.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use impactiq_metrics::experiment::{Arms, Covariate, GUARD_P, GUARD_SMD, Part, im
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::effect::design_weights;
+use crate::effect::{comparable, design_weights};
 use crate::error::{CausalError, MovedFeature};
 use crate::nuisance::OutOfFold;
+use crate::overlap::Trim;
 
 /// How one feature compares between an arm and the control.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +111,9 @@ pub struct WeightedBalance {
     /// The same with overlap weights, the other arm's probability: 0 for a logistic model of
     /// the same features.
     pub smd_overlap: f64,
+    /// That of `smd_ipw` among the rows that `averages.trim` keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smd_trimmed: Option<f64>,
 }
 
 /// Balance of every feature and control before and after weighting by the probabilities of
@@ -117,7 +121,11 @@ pub struct WeightedBalance {
 ///
 /// # Errors
 /// [`CausalError::Metrics`] (a bug: lengths agree by construction).
-pub fn weighted_balance(data: &Dataset, propensity: &[OutOfFold]) -> Result<Vec<WeightedBalance>, CausalError> {
+pub fn weighted_balance(
+    data: &Dataset,
+    propensity: &[OutOfFold],
+    trim: Option<Trim>,
+) -> Result<Vec<WeightedBalance>, CausalError> {
     let labels = data.treatment.arms.labels();
     let own = |row: usize| data.weights.as_ref().map_or(1.0, |w| w[row]);
     let mut rows = Vec::new();
@@ -130,6 +138,10 @@ pub fn weighted_balance(data: &Dataset, propensity: &[OutOfFold]) -> Result<Vec<
         let inverse = weights(&|p, side| 1.0 / p[side]);
         let overlap = weights(&|p, side| p[1 - side] / (p[0] + p[1]));
         let plain = data.weights.as_deref();
+        let trimmed: Option<Vec<f64>> = trim.map(|trim| {
+            let (_, kept) = comparable(trim, &propensity[arm], &propensity[0], plain);
+            inverse.iter().zip(kept).map(|(&w, kept)| if kept { w } else { 0.0 }).collect()
+        });
         let of_column = |column: usize| -> Result<WeightedBalance, CausalError> {
             let view = data.raw.columns()[column].view();
             let smd = |weights: Option<&[f64]>| -> Result<f64, CausalError> {
@@ -141,6 +153,7 @@ pub fn weighted_balance(data: &Dataset, propensity: &[OutOfFold]) -> Result<Vec<
                 smd: smd(plain)?,
                 smd_ipw: smd(Some(&inverse))?,
                 smd_overlap: smd(Some(&overlap))?,
+                smd_trimmed: trimmed.as_deref().map(|weights| smd(Some(weights))).transpose()?,
             })
         };
         let found: Vec<_> = (0..data.raw.columns().len()).into_par_iter().map(of_column).collect();

@@ -34,6 +34,10 @@ pub struct Offered<'a> {
     pub probability: f64,
     /// What sampling keeps together.
     pub row_ids: &'a [u64],
+    /// Weight per row.
+    pub weights: Option<&'a [f64]>,
+    /// Cluster per row: errors are by cluster. Folds should not split them.
+    pub clusters: Option<&'a [u32]>,
 }
 
 /// Settings of [`linear_driv`].
@@ -72,12 +76,21 @@ struct Residuals {
     covariance: Vec<f64>,
 }
 
+/// Doubly robust scores of the effect of taking, one per row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrivScores {
+    /// The scores.
+    pub scores: Vec<f64>,
+    /// Mean of the predicted difference in take-up: the share of compliers.
+    pub compliance: f64,
+    /// Rows whose covariance of offer and take-up was moved to the limit.
+    pub n_clipped: u64,
+}
+
 /// Fits the linear effect of taking an offered treatment.
 ///
 /// # Errors
-/// [`CausalError::NoVariation`] for an offer or take-up that does not vary,
-/// [`CausalError::BadSetting`] for a probability or clip out of range, [`CausalError::Collinear`],
-/// [`CausalError::TooFewRows`], and what the nuisances find.
+/// As [`driv_scores`]; [`CausalError::Collinear`], [`CausalError::TooFewRows`].
 pub fn linear_driv(
     data: &Offered<'_>,
     settings: &DrivSettings,
@@ -85,17 +98,36 @@ pub fn linear_driv(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<DrivEstimate, CausalError> {
+    let found = driv_scores(data, settings, folds, seed, watch)?;
+    data.final_stage(&found, settings)
+}
+
+/// Doubly robust scores of the effect of taking an offered treatment, cross-fitted.
+///
+/// # Errors
+/// [`CausalError::NoVariation`] for an offer or take-up that does not vary,
+/// [`CausalError::BadSetting`] for a probability or clip out of range, and what the nuisances find.
+pub fn driv_scores(
+    data: &Offered<'_>,
+    settings: &DrivSettings,
+    folds: &Folds,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<DrivScores, CausalError> {
     data.check(settings)?;
     let n = data.outcome.len();
+    let total: f64 = (0..n).map(|row| data.weight(row)).sum();
     let fit = Fit { data, settings, watch };
-    let (mut scores, mut n_clipped, mut compliance) = (vec![0.0; n], 0u64, 0.0);
+    let mut found = DrivScores { scores: vec![0.0; n], compliance: 0.0, n_clipped: 0 };
     for fold in 0..folds.n_folds() {
+        if watch.should_stop() {
+            return Err(CausalError::Stopped);
+        }
         let inside = |row: &u32| usize::from(folds.of_row()[*row as usize]) == fold;
         let (held, training): (Vec<u32>, Vec<u32>) = (0..n as u32).partition(inside);
         let models = fit.nuisances(&training, seed.child(fold as u64))?;
         // The preliminary effect needs no unbiased score: the training part's own share will do.
-        let share = training.iter().map(|&row| data.offered[row as usize]).sum::<f64>() / training.len() as f64;
-        let own = fit.residuals(&models, &training, share)?;
+        let own = fit.residuals(&models, &training, data.share_offered(&training))?;
         let preliminary = fit.preliminary(&own, &training)?;
         let residuals = fit.residuals(&models, &held, data.probability)?;
         for (i, &row) in held.iter().enumerate() {
@@ -103,13 +135,14 @@ pub fn linear_driv(
             let before =
                 preliminary[0] + data.modifiers.iter().zip(&preliminary[1..]).map(|(x, b)| b * x[row]).sum::<f64>();
             let covariance = residuals.covariance[i];
-            n_clipped += u64::from(covariance.abs() < settings.clip);
-            compliance += covariance / (data.probability * (1.0 - data.probability)) / n as f64;
+            found.n_clipped += u64::from(covariance.abs() < settings.clip);
+            let spread = data.probability * (1.0 - data.probability);
+            found.compliance += data.weight(row) * covariance / spread / total;
             let clipped = clip(covariance, settings.clip);
-            scores[row] = before + (residuals.y[i] - before * residuals.t[i]) * residuals.z[i] / clipped;
+            found.scores[row] = before + (residuals.y[i] - before * residuals.t[i]) * residuals.z[i] / clipped;
         }
     }
-    data.final_stage(&scores, settings, (n_clipped, compliance))
+    Ok(found)
 }
 
 fn clip(covariance: f64, limit: f64) -> f64 {
@@ -130,14 +163,25 @@ impl Offered<'_> {
         varies("the take-up", self.taken)
     }
 
-    fn final_stage(
-        &self,
-        scores: &[f64],
-        settings: &DrivSettings,
-        (n_clipped, compliance): (u64, f64),
-    ) -> Result<DrivEstimate, CausalError> {
-        let regression =
-            Regression { columns: self.modifiers, outcome: scores, weights: None, clusters: None, intercept: true };
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.map_or(1.0, |w| w[row])
+    }
+
+    /// The weighted share of the offered among some rows.
+    fn share_offered(&self, rows: &[u32]) -> f64 {
+        let sum = |value: &dyn Fn(usize) -> f64| rows.iter().map(|&row| value(row as usize)).sum::<f64>();
+        sum(&|row| self.weight(row) * self.offered[row]) / sum(&|row| self.weight(row))
+    }
+
+    fn final_stage(&self, found: &DrivScores, settings: &DrivSettings) -> Result<DrivEstimate, CausalError> {
+        let scores = found.scores.as_slice();
+        let regression = Regression {
+            columns: self.modifiers,
+            outcome: scores,
+            weights: self.weights,
+            clusters: self.clusters,
+            intercept: true,
+        };
         let model = regression.fit(Penalty::None)?;
         if !model.dropped.is_empty() {
             let features = model.dropped.iter().map(|j| format!("modifier {}", j + 1)).collect();
@@ -155,9 +199,9 @@ impl Offered<'_> {
         Ok(DrivEstimate {
             intercept: term(0)?,
             coefficients: (1..=k).map(term).collect::<Result<_, _>>()?,
-            average: impactiq_metrics::averages::mean_score(scores, None, None),
-            compliance,
-            n_clipped,
+            average: impactiq_metrics::averages::mean_score(scores, self.weights, self.clusters),
+            compliance: found.compliance,
+            n_clipped: found.n_clipped,
         })
     }
 }
@@ -173,7 +217,7 @@ impl Fit<'_> {
     fn nuisances(&self, training: &[u32], seed: Seed) -> Result<[BaseModel; 3], CausalError> {
         let data = self.data;
         let learn = |learner: &DmlLearner, target: &[f64], rows: &[u32], place: u64| {
-            let task = FitTask { rows, target, weights: None, row_ids: data.row_ids, loss: learner.loss };
+            let task = FitTask { rows, target, weights: data.weights, row_ids: data.row_ids, loss: learner.loss };
             learner.base.fit(&data.inputs, &task, seed.child(place), self.watch)
         };
         let group = |value: f64| -> Vec<u32> {
@@ -209,7 +253,8 @@ impl Fit<'_> {
     fn preliminary(&self, own: &Residuals, training: &[u32]) -> Result<Vec<f64>, CausalError> {
         let clipped: Vec<f64> = own.covariance.iter().map(|&c| clip(c, self.settings.clip)).collect();
         let target: Vec<f64> = (0..training.len()).map(|i| own.y[i] * own.z[i] / clipped[i]).collect();
-        let weights: Vec<f64> = clipped.iter().map(|c| c * c).collect();
+        let weights: Vec<f64> =
+            clipped.iter().zip(training).map(|(c, &row)| self.data.weight(row as usize) * c * c).collect();
         let columns: Vec<Vec<f64>> = self
             .data
             .modifiers

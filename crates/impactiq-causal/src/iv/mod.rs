@@ -12,7 +12,7 @@ mod first_stage;
 mod two_stage;
 mod weak;
 
-pub use compliance::{DrivEstimate, DrivSettings, Offered, linear_driv};
+pub use compliance::{DrivEstimate, DrivScores, DrivSettings, Offered, driv_scores, linear_driv};
 pub use first_stage::{FirstStage, Test};
 pub use two_stage::{Instrumented, TwoStage, Wald, two_stage_least_squares, wald};
 pub use weak::{ConfidenceSet, Interval, SetShape};

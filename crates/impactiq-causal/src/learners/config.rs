@@ -1,10 +1,10 @@
 //! The learner's section of the config: kinds, keys, their ranges, and what a forest's keys mean.
 
+use impactiq_metrics::robust::Covariance;
 use impactiq_trees::{ForestConfig, TreesError, UpliftKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::covariance::CovarianceKind;
 use crate::base::BaseKind;
 use crate::base::settings::with_base_settings;
 use crate::error::CausalError;
@@ -42,6 +42,8 @@ pub enum LearnerKind {
     UpliftTree,
     /// Honest forest of the effect by way of an instrument.
     InstrumentalForest,
+    /// The effect of taking what was offered by chance, linear in the features.
+    IntentToTreatDriv,
     /// Honest forests on doubly robust scores.
     ForestDr,
     /// A blend of those that do well on held-out rows.
@@ -50,7 +52,7 @@ pub enum LearnerKind {
 
 impl LearnerKind {
     /// Every kind.
-    pub const ALL: [LearnerKind; 16] = [
+    pub const ALL: [LearnerKind; 17] = [
         LearnerKind::S,
         LearnerKind::T,
         LearnerKind::CausalForest,
@@ -63,6 +65,7 @@ impl LearnerKind {
         LearnerKind::LinearDml,
         LearnerKind::LinearDr,
         LearnerKind::InstrumentalForest,
+        LearnerKind::IntentToTreatDriv,
         LearnerKind::UpliftForest,
         LearnerKind::UpliftTree,
         LearnerKind::ForestDr,
@@ -79,6 +82,16 @@ impl LearnerKind {
     /// Whether the learner is defined for a treatment that is an amount.
     pub fn takes_doses(self) -> bool {
         matches!(self, LearnerKind::CausalForest | LearnerKind::NonparamDml | LearnerKind::InstrumentalForest)
+    }
+
+    /// Whether the learner works by way of an instrument.
+    pub fn needs_instrument(self) -> bool {
+        matches!(self, LearnerKind::InstrumentalForest | LearnerKind::IntentToTreatDriv)
+    }
+
+    /// Whether the effect is linear in the features.
+    pub(crate) fn is_linear(self) -> bool {
+        matches!(self, LearnerKind::LinearDml | LearnerKind::LinearDr | LearnerKind::IntentToTreatDriv)
     }
 
     /// The kind as the config writes it.
@@ -98,6 +111,7 @@ impl LearnerKind {
             LearnerKind::UpliftForest => "uplift_forest",
             LearnerKind::UpliftTree => "uplift_tree",
             LearnerKind::InstrumentalForest => "instrumental_forest",
+            LearnerKind::IntentToTreatDriv => "intent_to_treat_driv",
             LearnerKind::ForestDr => "forest_dr",
             LearnerKind::Auto => "auto",
         }
@@ -140,7 +154,9 @@ with_base_settings! {
         /// linear_dr (effects linear in the features, with a table of coefficients and row
         /// intervals), uplift_forest (trees split by an uplift criterion; `n_trees`, 100,
         /// `max_depth`, 5, and `min_leaf_rows`, 100, are its keys too), uplift_tree (one such tree to
-        /// be read; depth 3), instrumental_forest (needs `roles.instrument`), or auto (a blend of
+        /// be read; depth 3), instrumental_forest and, where the instrument is an offer made by
+        /// chance, intent_to_treat_driv (both need `roles.instrument`; the latter is linear in the
+        /// features, with a table of coefficients), or auto (a blend of
         /// those that do well on held-out rows, or one effect for everybody). docs/methods has a
         /// page of each.
         pub kind: LearnerKind = LearnerKind::T,
@@ -148,7 +164,7 @@ with_base_settings! {
         pub base: BaseKind = BaseKind::Boosted,
         /// Linear final stages: how coefficients' errors are estimated; default hc1, cr1 with clusters.
         #[serde(skip_serializing_if = "Option::is_none")]
-        pub covariance: Option<CovarianceKind> = None,
+        pub covariance: Option<Covariance> = None,
         /// Sets the level of effects by what held-out rows say: linear (intercept and slope) or
         /// isotonic (a rising curve). Recalibrated effects have neither means nor row intervals.
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,8 +7,8 @@ use crate::base::BaseKind;
 use crate::error::CausalError;
 
 use LearnerKind::{
-    Auto, CausalForest, ClassTransformation, Dr, ForestDr, InstrumentalForest, LinearDml, LinearDr, NonparamDml, R, S,
-    T, TransformedOutcome, UpliftForest, UpliftTree, X,
+    Auto, CausalForest, ClassTransformation, Dr, ForestDr, InstrumentalForest, IntentToTreatDriv, LinearDml, LinearDr,
+    NonparamDml, R, S, T, TransformedOutcome, UpliftForest, UpliftTree, X,
 };
 
 /// Kinds made of base learners.
@@ -46,7 +46,7 @@ const OF_LEVELS: &[LearnerKind] = &[
 const OF_AUTO: &[LearnerKind] = &[Auto];
 
 /// Kinds whose effect is linear in the features.
-const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr];
+const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr, IntentToTreatDriv];
 
 /// Kinds that split by an uplift criterion.
 const OF_UPLIFT: &[LearnerKind] = &[UpliftForest, UpliftTree];
@@ -139,8 +139,8 @@ fn check_keys(config: &LearnerConfig) -> Result<(), CausalError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::covariance::CovarianceKind;
     use super::*;
+    use impactiq_metrics::robust::Covariance;
 
     #[test]
     fn a_key_written_for_a_kind_that_does_not_read_it_is_an_error() {
@@ -153,11 +153,8 @@ mod tests {
         assert_eq!(key(LearnerConfig { n_leaves: Some(3), ..forest.clone() }), "learner.n_leaves");
         let linear = LearnerConfig { kind: LinearDml, ..LearnerConfig::default() };
         assert_eq!(key(LearnerConfig { n_trees: Some(3), ..linear.clone() }), "learner.n_trees");
-        assert_eq!(
-            key(LearnerConfig { covariance: Some(CovarianceKind::Hc3), ..forest.clone() }),
-            "learner.covariance"
-        );
-        assert_eq!(check_keys(&LearnerConfig { covariance: Some(CovarianceKind::Hc3), ..linear }), Ok(()));
+        assert_eq!(key(LearnerConfig { covariance: Some(Covariance::Hc3), ..forest.clone() }), "learner.covariance");
+        assert_eq!(check_keys(&LearnerConfig { covariance: Some(Covariance::Hc3), ..linear }), Ok(()));
         assert_eq!(check_keys(&LearnerConfig { n_trees: Some(3), alpha: Some(0.1), ..forest }), Ok(()));
     }
 }

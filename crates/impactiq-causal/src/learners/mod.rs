@@ -8,7 +8,6 @@ mod blend;
 mod causal_forest;
 mod choose;
 mod config;
-mod covariance;
 mod direct;
 mod final_stage;
 mod forest_dr;
@@ -31,13 +30,12 @@ pub use causal_forest::{
 };
 pub use choose::{CandidateScore, ChoiceReport, ContrastChoice};
 pub use config::{LearnerConfig, LearnerKind, Recalibration};
-pub use covariance::CovarianceKind;
 pub use direct::DirectModel;
 pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
 pub use forest_dr::ScoreForests;
 pub use s::SModel;
 pub use t::TModel;
-pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask};
+pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask, OfferTask};
 pub use uplift::{UpliftForestModel, UpliftTreeModel, n_groups};
 pub use x::{XContrast, XModel};
 
@@ -63,7 +61,7 @@ pub enum EffectModel {
     /// A regression of pseudo-outcomes: r, dr, nonparam_dml, transformed_outcome,
     /// class_transformation.
     Direct(DirectModel),
-    /// A linear final stage: linear_dml, linear_dr.
+    /// A linear final stage: linear_dml, linear_dr, intent_to_treat_driv.
     Linear(LearnerKind, LinearStage),
     /// Uplift forest.
     UpliftForest(UpliftForestModel),
@@ -148,9 +146,9 @@ pub fn fit_effect(
             let effect = EffectModel::Linear(config.kind, model);
             return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None, tuned: None });
         }
-        LearnerKind::InstrumentalForest => {
+        LearnerKind::InstrumentalForest | LearnerKind::IntentToTreatDriv => {
             // Only a caller inside this crate could come here: the door goes by the kind.
-            return Err(CausalError::MissingRole { role: "instrument", needed_by: "instrumental_forest" });
+            return Err(CausalError::MissingRole { role: "instrument", needed_by: config.kind.name() });
         }
         LearnerKind::X => EffectModel::X(XModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::R
@@ -238,6 +236,23 @@ pub fn fit_instrument_effect(
         choice: None,
         tuned: None,
     })
+}
+
+/// Learns the effect of taking what was offered by chance.
+///
+/// # Errors
+/// [`CausalError::NoVariation`] for an offer that moves nobody, [`CausalError::Collinear`],
+/// [`CausalError::TooFewRows`], and what nuisances find.
+pub fn fit_offer_effect(
+    config: &LearnerConfig,
+    inputs: &Inputs<'_>,
+    task: &OfferTask<'_>,
+    seed: Seed,
+    watch: &dyn Watch,
+) -> Result<Fitted, CausalError> {
+    let (model, linear) = LinearStage::fit_offer(config, inputs, task, seed, watch)?;
+    let effect = EffectModel::Linear(config.kind, model);
+    Ok(Fitted { effect, forests: Vec::new(), linear, choice: None, tuned: None })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.

@@ -1,9 +1,10 @@
 //! What an effect learner is given, and what it answers.
 
-use impactiq_data::{Arms, OutcomeKind};
+use impactiq_data::{Arms, Folds, OutcomeKind};
 
 use super::config::LearnerConfig;
-use crate::base::{BaseLearner, Loss, Place, Target};
+use crate::base::{BaseLearner, Inputs, Loss, Place, Target};
+use crate::dml::DmlLearner;
 use crate::error::CausalError;
 use crate::nuisance::{OutOfFold, loss_of};
 
@@ -59,6 +60,40 @@ pub struct InstrumentTask<'a> {
     pub treatment_mean: &'a OutOfFold,
     /// Of the instrument.
     pub instrument_mean: &'a OutOfFold,
+}
+
+/// What a learner sees of an offer that was made by chance and not always taken; all rows of the
+/// inputs learn.
+#[derive(Clone, Copy)]
+pub struct OfferTask<'a> {
+    /// Features and controls, for nuisances.
+    pub inputs: Inputs<'a>,
+    /// The offer's column, for messages.
+    pub name: &'a str,
+    /// Whether it was offered, 0 or 1.
+    pub offered: &'a [f64],
+    /// Probability of the offer.
+    pub probability: f64,
+    /// The treatment's arm, for reports.
+    pub treatment_name: &'a str,
+    /// Whether the treatment was taken, 0 or 1.
+    pub taken: &'a [f64],
+    /// The outcome's name.
+    pub outcome: &'a str,
+    /// The outcome of every row.
+    pub target: &'a [f64],
+    /// The weight of every row.
+    pub weights: Option<&'a [f64]>,
+    /// The cluster of every row.
+    pub clusters: Option<&'a [u32]>,
+    /// What sampling keeps together: a row number, or a cluster.
+    pub row_ids: &'a [u64],
+    /// Folds of the nuisances.
+    pub folds: &'a Folds,
+    /// What learns the outcome's mean.
+    pub outcome_learner: &'a DmlLearner,
+    /// What learns the probability of taking.
+    pub taken_learner: &'a DmlLearner,
 }
 
 /// What a learner sees of a dose; vectors are indexed by row of the inputs.

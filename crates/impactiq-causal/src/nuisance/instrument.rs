@@ -31,6 +31,8 @@ pub struct Encouragement<'a> {
     pub instrument_name: &'a str,
     /// Any number that varies.
     pub instrument: &'a [f64],
+    /// Its mean by design, where that is declared.
+    pub design: Option<f64>,
 }
 
 /// Out-of-fold means and the covariance of instrument and treatment.
@@ -89,7 +91,7 @@ pub fn fit_instrument_nuisances(
 ) -> Result<InstrumentNuisances, CausalError> {
     let fitter = Fitter::new(data, folds, config, seed, watch);
     let weights = data.weights.as_deref();
-    let Encouragement { treatment_name, treatment, instrument_name, instrument } = *encouragement;
+    let Encouragement { treatment_name, treatment, instrument_name, instrument, design } = *encouragement;
     let mut report = NuisanceReport { kind: config.kind, n_folds: folds.n_folds(), ..NuisanceReport::default() };
     let mut means = Vec::with_capacity(data.outcomes.len());
     for index in 0..data.outcomes.len() {
@@ -107,9 +109,13 @@ pub fn fit_instrument_nuisances(
         report.propensity_losses.push(ArmLoss { arm: instrument_name.to_owned(), loss: fit.loss });
         fit.predictions
     } else {
-        OutOfFold::same(weighted_mean(instrument, weights), data.n_rows())
+        OutOfFold::same(design.unwrap_or_else(|| weighted_mean(instrument, weights)), data.n_rows())
     };
-    report.propensity = if learned { "learned".into() } else { "mean".into() };
+    report.propensity = match (learned, design) {
+        (true, _) => "learned".into(),
+        (false, Some(_)) => "declared".into(),
+        (false, None) => "mean".into(),
+    };
     let t = of_treatment.predictions.residuals(treatment);
     let z = of_instrument.residuals(instrument);
     let covariance = covariance(&fitter, (&t, &z), learned, instrument_name)?;

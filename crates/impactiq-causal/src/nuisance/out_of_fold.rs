@@ -107,6 +107,16 @@ impl OutOfFold {
         }
     }
 
+    /// This probability as a share of it and another: p / (p + q).
+    pub(crate) fn share_with(&self, other: &Self) -> Self {
+        match (self.constant(), other.constant()) {
+            (Some(p), Some(q)) => OutOfFold::same(p / (p + q), self.n_rows()),
+            _ => OutOfFold::per_row(
+                (0..self.n_rows()).map(|row| self.get(row) / (self.get(row) + other.get(row))).collect(),
+            ),
+        }
+    }
+
     /// The same rows with every value moved by a function of the value alone.
     pub(crate) fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         match &self.values {

@@ -27,16 +27,11 @@ pub(super) fn train(
     let summary = summary(data, dose, &nuisances.dose);
     let mut warnings = health::dose_warnings(data, dose, &balance, &nuisances.dose);
     watch.progress("averages", 1, 1);
+    let two_stage = super::two_stage::reports(config, data)?;
+    let dml = super::dml::estimate(config, data, watch)?;
     let report_nuisance = nuisances.report.clone();
     let rows = learning_rows(config, data)?;
-    // The hold-out must stay unseen: the learner centres by nuisances of its own rows.
-    let centring = if rows.len() == data.n_rows() {
-        nuisances
-    } else {
-        drop(nuisances);
-        let part = data.subset(&rows);
-        dose_nuisances(config, &part, &dose.subset(&rows), watch)?.spread(&rows, data.n_rows())
-    };
+    let centring = centring(config, (data, dose), &rows, nuisances, watch)?;
     let outcomes = Outcomes::new(config, data);
     let Learned { model, forests, linear, choices, tuning } = outcomes.learn(watch, |index| {
         let outcome = &data.outcomes[index];
@@ -53,6 +48,7 @@ pub(super) fn train(
         };
         fit_dose_effect(&config.config().learner, &outcomes.inputs(), &task, outcomes.seed(index), watch)
     })?;
+    warnings.extend(super::two_stage::weak(&two_stage));
     warnings.extend(smaller(&forests));
     let report = TrainReport {
         n_rows: data.n_rows() as u64,
@@ -64,6 +60,8 @@ pub(super) fn train(
         nuisance: report_nuisance,
         overlap: Vec::new(),
         weighted_balance: Vec::new(),
+        two_stage,
+        dml,
         forests,
         linear,
         choices,
@@ -71,6 +69,21 @@ pub(super) fn train(
         warnings,
     };
     Ok(Trained { model, report })
+}
+
+/// The hold-out must stay unseen: the learner centres by nuisances of its own rows.
+fn centring(
+    config: &CheckedConfig,
+    (data, dose): (&Dataset, &Dose),
+    rows: &[u32],
+    nuisances: DoseNuisances,
+    watch: &dyn Watch,
+) -> Result<DoseNuisances, CausalError> {
+    if rows.len() == data.n_rows() {
+        return Ok(nuisances);
+    }
+    drop(nuisances);
+    Ok(dose_nuisances(config, &data.subset(rows), &dose.subset(rows), watch)?.spread(rows, data.n_rows()))
 }
 
 /// Out-of-fold means of outcomes and dose over all rows of a data set.

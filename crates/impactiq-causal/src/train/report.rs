@@ -8,6 +8,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::dml::DmlReport;
+use super::two_stage::TwoStageReport;
 use crate::base::TuneReport;
 use crate::effect::ContrastAverages;
 use crate::health::{Warning, WeightedBalance};
@@ -50,6 +52,12 @@ pub struct TrainReport {
     /// Balance before and after weighting, for observational data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub weighted_balance: Vec<WeightedBalance>,
+    /// What the instrument tells by unregularised linear fits, by outcome; with `roles.instrument`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub two_stage: Vec<TwoStageReport>,
+    /// Double machine learning, by outcome, arm and model; where `dml.models` names any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dml: Vec<DmlReport>,
     /// What was chosen for each causal forest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forests: Vec<ForestReport>,

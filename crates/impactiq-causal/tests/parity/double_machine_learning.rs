@@ -37,6 +37,7 @@ fn answer(frame: &Frame, x: &[&str], columns: [&str; 3], model: DmlModel, learne
         weights: None,
         clusters: None,
         row_ids: &features.row_ids,
+        design: None,
     };
     estimate(model, &rows, learners, &[Folds::fixed(&codes).unwrap()], (CLIP, Seed::new(1)), &Silent).unwrap()
 }
@@ -73,6 +74,39 @@ fn the_score_of_iv_type_is_that_of_doubleml() {
     let ours = answer(&frame, &PENSION, ["net_tfa", "e401", ""], model, &learners(linear(), linear()));
     let theirs = golden("doubleml/iv_type.json");
     agrees("iv", &ours, &serde_json::json!({ "iv": theirs }));
+}
+
+#[test]
+fn errors_by_cluster_are_those_of_doubleml_times_the_correction_for_few_clusters() {
+    let Some(frame) = Frame::read("pension_401k/pension.csv.gz") else { return };
+    let frame = frame.keep(|row| row < 9_900);
+    let features = frame.features(&PENSION);
+    let clusters: Vec<u32> = (0..9_900).map(|row| row / 5).collect();
+    let folds: Vec<u32> = clusters.iter().map(|cluster| cluster % 5).collect();
+    let rows = DmlRows {
+        inputs: features.inputs(),
+        outcome: frame.column("net_tfa"),
+        treatment: frame.column("e401"),
+        instrument: None,
+        weights: None,
+        clusters: Some(&clusters),
+        row_ids: &features.row_ids,
+        design: None,
+    };
+    let theirs = golden("doubleml/clustered.json");
+    let many = theirs["n_clusters"].as_f64().unwrap();
+    for (name, model, m) in [
+        ("plr", DmlModel::Plr(PartialScore::PartiallingOut), linear()),
+        ("irm", DmlModel::Irm(DmlEstimand::Ate), logistic()),
+    ] {
+        let folds = [Folds::fixed(&folds).unwrap()];
+        let ours = estimate(model, &rows, &learners(m, linear()), &folds, (CLIP, Seed::new(1)), &Silent).unwrap();
+        let theirs = &theirs["answers"][name];
+        close(name, ours.estimate.value().unwrap(), theirs["coef"].as_f64().unwrap(), TOLERANCE);
+        // Folds of one size: DoubleML's weighting of folds is then that of rows.
+        let plain = ours.estimate.std_error().unwrap() * ((many - 1.0) / many).sqrt();
+        close(&format!("error of {name}"), plain, theirs["se"].as_f64().unwrap(), TOLERANCE);
+    }
 }
 
 #[test]

@@ -96,6 +96,8 @@ fn the_effect_of_a_taken_offer_is_that_of_econml() {
         offered: frame.column("z"),
         probability: 0.5,
         row_ids: &features.row_ids,
+        weights: None,
+        clusters: None,
     };
     let settings = DrivSettings {
         outcome: DmlLearner { base: BaseLearner::LeastSquares, loss: Loss::Squared },

@@ -40,6 +40,7 @@ fn answer(frame: &Frame, x: &[&str], [y, d, z]: [&str; 3], model: DmlModel) -> D
         weights: None,
         clusters: None,
         row_ids: &features.row_ids,
+        design: None,
     };
     let learners = DmlLearners {
         outcome: boosted(outcome, Loss::Squared),

@@ -12,6 +12,7 @@ mod evaluate;
 mod gate;
 mod init;
 mod load;
+mod pseudo_experiment;
 mod reference;
 mod score;
 mod synth;
@@ -30,6 +31,7 @@ pub fn run(cli: &Cli, context: Context<'_>) -> Outcome<Exit> {
         Command::Train(args) => train::run(args, context),
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Score(args) => score::run(args, context),
+        Command::PseudoExperiment(args) => pseudo_experiment::run(args, context),
         Command::Synth(args) => synth::run(args, context),
         Command::Data(args) => data::run(args, context),
         Command::Demo(args) => demo::run(args, context),

@@ -9,6 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exit::{Failure, Outcome};
 
+/// The share of a time limit after which searches and forests make do with what they have; the rest
+/// is for finishing and writing.
+const TRYING: f64 = 0.75;
+
 /// Shows progress and says when to stop.
 #[derive(Debug)]
 pub struct Progress {
@@ -113,6 +117,14 @@ impl Progress {
         }
     }
 
+    /// An error after Ctrl-C alone: for what is finished and only has to be written.
+    ///
+    /// # Errors
+    /// The interruption.
+    pub fn check_interrupted(&self) -> Outcome<()> {
+        if self.is_interrupted() { Err(Failure::interrupted()) } else { Ok(()) }
+    }
+
     /// An error once the work should stop, to be asked before something is written.
     ///
     /// # Errors
@@ -160,6 +172,10 @@ impl Watch for Progress {
     fn seconds(&self) -> Option<f64> {
         Some(self.elapsed())
     }
+
+    fn should_hurry(&self) -> bool {
+        self.limit.is_some_and(|limit| self.started.elapsed() >= limit.mul_f64(TRYING))
+    }
 }
 
 #[cfg(test)]
@@ -169,8 +185,10 @@ mod tests {
     #[test]
     fn a_used_up_limit_stops_the_work() {
         let watch = Progress::new(false, Some(1e-9)).unwrap();
-        assert!(watch.should_stop());
+        assert!(watch.should_stop() && watch.should_hurry());
         assert!(watch.check().unwrap_err().message.contains("time limit"));
+        let watch = Progress::new(false, Some(1e6)).unwrap();
+        assert!(!watch.should_stop() && !watch.should_hurry());
         assert!(Progress::new(false, Some(-1.0)).is_err());
     }
 

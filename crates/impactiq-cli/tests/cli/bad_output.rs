@@ -121,6 +121,16 @@ fn time_limit() {
     folder.refused("time_limit_that_is_none", &["demo", "--time-limit=-3"], &["--time-limit"]);
 }
 
+#[test]
+fn a_forest_that_runs_out_of_time_is_smaller_and_says_so() {
+    let folder = Folder::with_trial();
+    let forest = "learner={kind: causal_forest, min_arm_rows: 5, n_trees: 2000000}";
+    let ran =
+        folder.run(&["train", "-c", "config.yaml", "-o", "model", "--set", forest, "--time-limit", "8"]).succeeded();
+    assert!(ran.stderr.contains("growing was stopped") && ran.stderr.contains("of 2000000 trees"), "{}", ran.shown());
+    folder.run(&["score", "-m", "model", "-d", "trial.csv", "-o", "scores.csv"]).succeeded();
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_leaves_nothing() {

@@ -5,6 +5,7 @@ mod bad_config;
 mod bad_data;
 mod bad_model;
 mod bad_output;
+mod estimators;
 mod formats;
 mod harness;
 mod hillstrom;

@@ -175,7 +175,7 @@ impl Search<'_> {
             worse = if trial.loss < smallest { 0 } else { worse + 1 };
             smallest = smallest.min(trial.loss);
             trials.push((size, trial));
-            if worse > PATIENCE {
+            if worse > PATIENCE || ground.watch.should_hurry() {
                 break;
             }
         }

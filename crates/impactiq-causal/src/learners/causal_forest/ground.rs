@@ -5,7 +5,7 @@ use impactiq_trees::{EffectTask, Forest, ForestConfig, continue_effect_forest, g
 
 use super::centre::Centred;
 use super::linear_part::Line;
-use crate::base::{Inputs, Quiet};
+use crate::base::{Hurried, Inputs, Quiet};
 use crate::error::CausalError;
 use crate::learners::task::LearnerTask;
 
@@ -36,6 +36,17 @@ impl<'a> Ground<'a> {
     /// A forest; a smaller one than was asked for when the watch said stop after its first bags.
     pub fn grow(&self, config: &ForestConfig, seed: Seed) -> Result<Forest, CausalError> {
         self.go_on(None, config, seed)
+    }
+
+    /// The forest that is kept: once the time for trying is used up it makes do with the trees it has.
+    pub fn grow_at_last(
+        &self,
+        earlier: Option<Forest>,
+        config: &ForestConfig,
+        seed: Seed,
+    ) -> Result<Forest, CausalError> {
+        let watch = Hurried::new(self.watch);
+        Ground { watch: &watch, ..*self }.go_on(earlier, config, seed)
     }
 
     /// An earlier forest of the same task, settings and seed with the trees it lacks.

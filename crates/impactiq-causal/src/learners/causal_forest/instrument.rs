@@ -5,7 +5,7 @@ use impactiq_data::{Seed, Watch};
 use impactiq_trees::{ForestConfig, InstrumentTask as TreesTask, grow_instrument_forest};
 
 use super::model::{ForestModel, ForestReport, grown};
-use crate::base::{Inputs, Quiet};
+use crate::base::{Hurried, Inputs};
 use crate::error::CausalError;
 use crate::learners::config::LearnerConfig;
 use crate::learners::task::InstrumentTask;
@@ -56,7 +56,7 @@ impl ForestModel {
             clusters: None,
             row_ids: task.row_ids,
         };
-        let forest = grow_instrument_forest(&inputs.columns(), &of_trees, &settings, seed, &Quiet(watch))?;
+        let forest = grow_instrument_forest(&inputs.columns(), &of_trees, &settings, seed, &Hurried::new(watch))?;
         if watch.should_stop() {
             return Err(CausalError::Stopped);
         }

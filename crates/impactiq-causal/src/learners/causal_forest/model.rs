@@ -137,7 +137,7 @@ impl ForestModel {
             }
             let ground = Ground { line: line.as_ref(), ..ground };
             let asked = ground.with_leaves(&config.forest(), &report.leaf_sizes);
-            let forest = ground.go_on(Some(forest), &asked, seed)?;
+            let forest = ground.grow_at_last(Some(forest), &asked, seed)?;
             let group = Group { ground, task, nuisances, arms, average: &average, constant: report.constant };
             grown.push(group.report(&forest, asked.n_trees, seed, report.clone()));
             self.forests.push(forest);
@@ -340,7 +340,7 @@ fn grow(
 ) -> Result<(Forest, ForestReport), CausalError> {
     let choice = choose::choose(config, ground, line, average, seed)?;
     let line = line.filter(|_| choice.linear);
-    let forest = Ground { line, ..*ground }.grow(&choice.config, seed)?;
+    let forest = Ground { line, ..*ground }.grow_at_last(None, &choice.config, seed)?;
     let report = ForestReport {
         outcome: outcome.to_owned(),
         arms,

@@ -2,13 +2,13 @@
 //! own outcome had a hand in, with a robust covariance.
 
 use impactiq_metrics::least_squares::{Penalty, Regression};
+use impactiq_metrics::robust::Covariance;
 
 use super::model::{LinearContrast, LinearStage};
 use super::report::{LinearReport, Terms};
 use crate::base::Inputs;
 use crate::error::CausalError;
 use crate::learners::config::{LearnerConfig, LearnerKind};
-use crate::learners::covariance::CovarianceKind;
 use crate::learners::pseudo::Pair;
 use crate::learners::task::LearnerTask;
 use crate::linear::{Design, MAX_INDICATORS, Source};
@@ -27,15 +27,6 @@ impl LinearStage {
         task: &LearnerTask<'_>,
         seed: Seed,
     ) -> Result<(LinearStage, Vec<LinearReport>), CausalError> {
-        let kind = match (config.covariance, task.clusters) {
-            (Some(kind), None) if kind.needs_clusters() => {
-                let allowed = "a covariance by cluster needs roles.cluster";
-                return Err(CausalError::setting("learner.covariance", kind.name(), allowed));
-            }
-            (Some(kind), _) => kind,
-            (None, None) => CovarianceKind::Hc1,
-            (None, Some(_)) => CovarianceKind::Cr1,
-        };
         for arm in 0..task.arms.len() {
             task.arm_rows(arm)?;
         }
@@ -44,10 +35,19 @@ impl LinearStage {
         let terms = Terms::of(&design);
         let (mut contrasts, mut reports) = (Vec::new(), Vec::new());
         for arm in 1..task.arms.len() {
-            let stage =
-                Stage { task, pair: Pair::new(task, arm)?, design: &design, source: &source, names: terms.names() };
-            let (contrast, n) = stage.fit(config.kind, kind)?;
-            reports.push(terms.report(task, arm, &contrast, (kind, n), seed.child(arm as u64)));
+            let label = task.arms.labels()[arm].as_str();
+            let solve = Solve {
+                design: &design,
+                source: &source,
+                names: terms.names(),
+                weights: task.weights,
+                clusters: task.clusters,
+                label,
+            };
+            let kind = solve.covariance(config)?;
+            let residuals = Stage { task, pair: Pair::new(task, arm)? }.regression(config.kind)?;
+            let (contrast, n) = solve.fit(&residuals, kind)?;
+            reports.push(terms.report((task.outcome, label), &contrast, (kind, n), seed.child(arm as u64)));
             contrasts.push(contrast);
         }
         Ok((LinearStage { design, contrasts }, reports))
@@ -55,38 +55,58 @@ impl LinearStage {
 }
 
 /// Rows, their targets, and what their numbers are multiplied by: the treatment's residual.
-type Residuals = (Vec<u32>, Vec<f64>, Option<Vec<f64>>);
+pub(super) type Residuals = (Vec<u32>, Vec<f64>, Option<Vec<f64>>);
 
-struct Stage<'a> {
-    task: &'a LearnerTask<'a>,
-    pair: Pair<'a>,
-    design: &'a Design,
-    source: &'a Source<'a>,
-    names: &'a [String],
+/// What the least-squares fit of one effect sees beside its residuals.
+pub(super) struct Solve<'a> {
+    pub design: &'a Design,
+    pub source: &'a Source<'a>,
+    /// Names of the design's numbers.
+    pub names: &'a [String],
+    /// By row of the source.
+    pub weights: Option<&'a [f64]>,
+    /// By row of the source.
+    pub clusters: Option<&'a [u32]>,
+    /// The arm or treatment, for messages.
+    pub label: &'a str,
 }
 
-impl Stage<'_> {
-    fn fit(&self, learner: LearnerKind, kind: CovarianceKind) -> Result<(LinearContrast, u64), CausalError> {
-        let (rows, target, slopes) = self.regression(learner)?;
-        let (n, k) = (rows.len(), self.design.width());
-        let label = &self.task.arms.labels()[self.pair.arm];
+impl Solve<'_> {
+    /// The covariance that is asked for, or the default.
+    pub fn covariance(&self, config: &LearnerConfig) -> Result<Covariance, CausalError> {
+        match (config.covariance, self.clusters) {
+            (Some(kind), None) if kind.by_cluster() => {
+                let allowed = "a covariance by cluster needs roles.cluster";
+                Err(CausalError::setting("learner.covariance", kind.name(), allowed))
+            }
+            (Some(kind), _) => Ok(kind),
+            (None, None) => Ok(Covariance::Hc1),
+            (None, Some(_)) => Ok(Covariance::Cr1),
+        }
+    }
+
+    pub fn fit(
+        &self,
+        (rows, target, slopes): &Residuals,
+        kind: Covariance,
+    ) -> Result<(LinearContrast, u64), CausalError> {
+        let (n, k, label) = (rows.len(), self.design.width(), self.label);
         if n <= k {
             let what = format!("the linear final stage of arm '{label}' with {k} coefficients");
             return Err(CausalError::TooFewRows { what, found: n, needed: k + 1 });
         }
         let mut x = vec![0.0; k * n];
-        self.design.bind(self.source)?.fill(&rows, &mut x);
-        if let Some(slopes) = &slopes {
+        self.design.bind(self.source)?.fill(rows, &mut x);
+        if let Some(slopes) = slopes {
             x.chunks_exact_mut(n).for_each(|column| column.iter_mut().zip(slopes).for_each(|(x, t)| *x *= t));
         }
         let columns: Vec<&[f64]> = x.chunks_exact(n).collect();
         let pick = |values: &[f64]| -> Vec<f64> { rows.iter().map(|&row| values[row as usize]).collect() };
-        let weights = self.task.weights.map(pick);
-        let clusters: Option<Vec<u32>> =
-            self.task.clusters.map(|all| rows.iter().map(|&row| all[row as usize]).collect());
+        let weights = self.weights.map(pick);
+        let clusters: Option<Vec<u32>> = self.clusters.map(|all| rows.iter().map(|&row| all[row as usize]).collect());
         let regression = Regression {
             columns: &columns,
-            outcome: &target,
+            outcome: target,
             weights: weights.as_deref(),
             clusters: clusters.as_deref(),
             intercept: false,
@@ -94,21 +114,29 @@ impl Stage<'_> {
         let model = regression.fit(Penalty::None)?;
         if !model.dropped.is_empty() {
             let features = model.dropped.iter().map(|&j| self.names[j].clone()).collect();
-            return Err(CausalError::Collinear { features, arm: label.clone() });
+            return Err(CausalError::Collinear { features, arm: label.to_owned() });
         }
-        let covariance = regression.covariance(&model, kind.of_metrics())?;
+        let covariance = regression.covariance(&model, kind)?;
         let covariance: Vec<f64> = (1..=k).flat_map(|i| covariance[i][1..].to_vec()).collect();
         let finite = model.coefficients.iter().chain(&covariance).all(|v| v.is_finite());
         if !finite {
             return Err(CausalError::NotFinite { what: format!("the linear final stage of arm '{label}'") });
         }
         let freedom = match &clusters {
-            Some(clusters) if kind.needs_clusters() => n_distinct(clusters) as f64 - 1.0,
+            Some(clusters) if kind.by_cluster() => n_distinct(clusters) as f64 - 1.0,
             _ => f64::INFINITY,
         };
         Ok((LinearContrast { coefficients: model.coefficients, covariance, freedom }, model.n_rows as u64))
     }
+}
 
+/// The rows of one contrast and its nuisances.
+struct Stage<'a> {
+    task: &'a LearnerTask<'a>,
+    pair: Pair<'a>,
+}
+
+impl Stage<'_> {
     /// Rows, target, and what every number of the design is multiplied by.
     fn regression(&self, learner: LearnerKind) -> Result<Residuals, CausalError> {
         let pair = &self.pair;

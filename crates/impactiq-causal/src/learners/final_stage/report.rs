@@ -3,11 +3,10 @@
 
 use impactiq_data::Seed;
 use impactiq_metrics::Estimate;
+use impactiq_metrics::robust::Covariance;
 use serde::{Deserialize, Serialize};
 
 use super::model::{LinearContrast, width};
-use crate::learners::covariance::CovarianceKind;
-use crate::learners::task::LearnerTask;
 use crate::linear::{Design, DesignColumn};
 
 /// Draws behind the joint critical value: its error is below 1 %.
@@ -35,7 +34,7 @@ pub struct LinearReport {
     /// The arm, compared with the control.
     pub arm: String,
     /// How the covariance was estimated.
-    pub covariance: CovarianceKind,
+    pub covariance: Covariance,
     /// Rows of the final stage.
     pub n: u64,
     /// Standard errors that joint intervals reach to either side: the 95 % quantile of the
@@ -98,10 +97,9 @@ impl Terms {
 
     pub fn report(
         &self,
-        task: &LearnerTask<'_>,
-        arm: usize,
+        (outcome, arm): (&str, &str),
         contrast: &LinearContrast,
-        (kind, n): (CovarianceKind, u64),
+        (kind, n): (Covariance, u64),
         seed: Seed,
     ) -> LinearReport {
         let k = self.names.len();
@@ -124,8 +122,8 @@ impl Terms {
             }
         };
         LinearReport {
-            outcome: task.outcome.to_owned(),
-            arm: task.arms.labels()[arm].clone(),
+            outcome: outcome.to_owned(),
+            arm: arm.to_owned(),
             covariance: kind,
             n,
             joint_width,

@@ -17,6 +17,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::memory::peak_rss_bytes;
 use crate::output::number::Unit;
 
+mod estimates;
+mod sections;
 mod text;
 
 /// What a training run leaves behind.
@@ -59,7 +61,8 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
     let run = load(config, place, context.watch)?;
     let trained = learn(&run.checked, &run.dataset, context.watch)
         .map_err(|error| super::load::in_data(error, &run.source, &run.loaded))?;
-    context.watch.check()?;
+    // A model that is there is written, however late.
+    context.watch.check_interrupted()?;
     context.watch.stage("write");
     let features = RowFeatures::compile(&run.source.derived, &run.loaded.schema)?;
     let report = trained.report;
@@ -101,7 +104,10 @@ fn internal(error: &dyn std::fmt::Display) -> Failure {
 
 impl TrainedModel {
     fn spent(&self, names: &[&str]) -> f64 {
-        self.seconds.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, seconds)| seconds).sum()
+        self.seconds
+            .iter()
+            .filter(|(name, _)| names.contains(&name.as_str()))
+            .fold(0.0, |sum, (_, seconds)| sum + seconds)
     }
 
     /// The result as the JSON contract says.
@@ -120,6 +126,7 @@ impl TrainedModel {
                 "guard": self.spent(&["guard"]),
                 "nuisance": self.spent(&["nuisance"]),
                 "averages": self.spent(&["averages"]),
+                "dml": self.spent(&["dml"]),
                 "learner": self.spent(&["learner"]),
                 "write": self.spent(&["write"]),
                 "total": self.total,

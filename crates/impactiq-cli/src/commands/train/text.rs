@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use impactiq_causal::base::{BaseSettings, TuneReport};
-use impactiq_causal::effect::ContrastAverages;
+use impactiq_causal::effect::{ContrastAverages, WinsorisedAverages};
 use impactiq_causal::instrument::InstrumentReport;
 use impactiq_causal::learners::ForestReport;
 use impactiq_causal::train::TrainReport;
-use impactiq_metrics::Estimate;
 use impactiq_metrics::estimands::Estimand;
 
-use super::TrainedModel;
+use super::estimates::estimates_table;
+use super::{TrainedModel, sections};
 use crate::memory::peak_rss_bytes;
 use crate::output::number::{self, Unit};
 use crate::output::table::{Align, TextTable};
@@ -29,40 +29,24 @@ impl TrainedModel {
             number::count(data.n_rows_read),
             number::count(data.n_holdout),
         );
-        for contrast in &report.contrasts {
-            let unit = self.unit(&contrast.outcome);
-            if let Some(found) = report.instruments.iter().find(|found| found.outcome == contrast.outcome) {
-                text.push_str(&format!(
-                    "\nEffect of {} on {}, by way of {} (first-stage F {:.1})\n",
-                    contrast.arm, contrast.outcome, found.instrument, found.first_stage.f.statistic
-                ));
-                text.push_str(&instrument_table(found, unit).render(2));
-                continue;
-            }
-            text.push_str(&match &report.dose {
-                Some(dose) => format!("\nEffect of one unit more of {} on {}\n", dose.column, contrast.outcome),
-                None => format!(
-                    "\nEffect of {} against {} on {}\n",
-                    contrast.arm,
-                    self.manifest.arms.first().map_or("control", String::as_str),
-                    contrast.outcome
-                ),
-            });
-            text.push_str(&averages_table(contrast, unit).render(2));
+        report.contrasts.iter().for_each(|contrast| text.push_str(&self.averages(contrast)));
+        text.push_str(&sections::weighted_balance(&report.weighted_balance));
+        for found in &report.two_stage {
+            text.push_str(&sections::two_stage(found, self.unit(&found.outcome)));
+        }
+        for (outcome, unit) in &self.units {
+            let of_outcome: Vec<_> = report.dml.iter().filter(|found| found.outcome == *outcome).collect();
+            text.push_str(&sections::dml(&of_outcome, *unit));
+        }
+        report.choices.iter().for_each(|choice| text.push_str(&sections::choice(choice)));
+        let learner = self.manifest.config.learner.kind.name();
+        for found in &report.linear {
+            text.push_str(&sections::linear(found, learner, self.unit(&found.outcome)));
         }
         text.push_str(&chosen(report));
         text.push_str("\nOut-of-fold fit of the nuisance models\n");
         text.push_str(&self.fit_table().render(2));
-        text.push_str(&format!(
-            "\nSeconds: read {} · guard {} · nuisances {} · averages {} · learner {} · total {}; peak memory {}\n",
-            number::seconds(self.spent(&["read"])),
-            number::seconds(self.spent(&["guard"])),
-            number::seconds(self.spent(&["nuisance"])),
-            number::seconds(self.spent(&["averages"])),
-            number::seconds(self.spent(&["learner"])),
-            number::seconds(self.total),
-            number::bytes(peak_rss_bytes()),
-        ));
+        text.push_str(&self.seconds_line());
         let next = if data.n_holdout > 0 {
             format!("impactiq evaluate -m {}", output.display())
         } else {
@@ -70,6 +54,50 @@ impl TrainedModel {
         };
         text.push_str(&format!("Next: {next}\n"));
         text
+    }
+
+    /// The averages of one contrast under their heading.
+    fn averages(&self, contrast: &ContrastAverages) -> String {
+        let report = &self.report;
+        let unit = self.unit(&contrast.outcome);
+        if let Some(found) = report.instruments.iter().find(|found| found.outcome == contrast.outcome) {
+            return format!(
+                "\nEffect of {} on {}, by way of {} (first-stage F {:.1})\n{}",
+                contrast.arm,
+                contrast.outcome,
+                found.instrument,
+                found.first_stage.f.statistic,
+                instrument_table(found, unit).render(2)
+            );
+        }
+        let heading = match &report.dose {
+            Some(dose) => format!("\nEffect of one unit more of {} on {}\n", dose.column, contrast.outcome),
+            None => format!(
+                "\nEffect of {} against {} on {}\n",
+                contrast.arm,
+                self.manifest.arms.first().map_or("control", String::as_str),
+                contrast.outcome
+            ),
+        };
+        let left_out = contrast.trimmed.as_ref().map(sections::left_out).unwrap_or_default();
+        format!("{heading}{}{left_out}", averages_table(contrast, unit).render(2))
+    }
+
+    fn seconds_line(&self) -> String {
+        let dml = match self.spent(&["dml"]) {
+            0.0 => String::new(),
+            seconds => format!(" · dml {}", number::seconds(seconds)),
+        };
+        format!(
+            "\nSeconds: read {} · guard {} · nuisances {} · averages {}{dml}\n         learner {} · total {}; peak memory {}\n",
+            number::seconds(self.spent(&["read"])),
+            number::seconds(self.spent(&["guard"])),
+            number::seconds(self.spent(&["nuisance"])),
+            number::seconds(self.spent(&["averages"])),
+            number::seconds(self.spent(&["learner"])),
+            number::seconds(self.total),
+            number::bytes(peak_rss_bytes()),
+        )
     }
 
     fn fit_table(&self) -> TextTable {
@@ -98,8 +126,8 @@ impl TrainedModel {
                 name.to_owned(),
                 arm.arm.clone(),
                 loss.loss.replace('_', " "),
-                format!("{:.5}", loss.value),
-                format!("{:.5}", loss.constant),
+                loss_text(loss.value),
+                loss_text(loss.constant),
                 format!("{:.1} %", (1.0 - loss.value / loss.constant) * 100.0),
             ]);
         }
@@ -173,32 +201,27 @@ fn averages_table(contrast: &ContrastAverages, unit: Unit) -> TextTable {
         ("incremental outcomes", &contrast.incremental, Unit::Count),
     ];
     let of_targets = contrast.estimands.iter().map(|of| (over(of.estimand), &of.aipw, unit));
+    let trimmed = contrast.trimmed.iter().map(|of| ("AIPW, trimmed", &of.aipw, unit));
+    let cuped = estimators.cuped.iter().map(|of| ("CUPED", of, unit));
+    let cut = contrast.winsorised.iter().map(|of| (winsorised_name(of), of));
+    let cut: Vec<(String, &WinsorisedAverages)> = cut.collect();
+    let ratio: Vec<_> = contrast.ratio.iter().map(|of| (format!("per {}, difference", of.per), of)).collect();
+    let of_cut = cut.iter().map(|(name, of)| (name.as_str(), &of.lin, unit));
+    let of_ratio = ratio.iter().map(|(name, of)| (name.as_str(), &of.difference, Unit::Plain));
     let all: Vec<_> = match &contrast.estimators.partially_linear {
         Some(effect) => vec![("partially linear", effect, unit)],
-        None => rows.into_iter().chain(of_targets).collect(),
+        None => rows.into_iter().chain(cuped).chain(of_cut).chain(of_ratio).chain(of_targets).chain(trimmed).collect(),
     };
     estimates_table(all)
 }
 
-/// Estimates by name, each in its unit.
-fn estimates_table<'a>(estimates: impl IntoIterator<Item = (&'a str, &'a Estimate, Unit)>) -> TextTable {
-    let mut table = TextTable::new(&[
-        ("", Align::Left),
-        ("estimate", Align::Right),
-        ("std. error", Align::Right),
-        ("n", Align::Right),
-        ("95 % interval", Align::Left),
-    ]);
-    for (name, estimate, unit) in estimates {
-        table.row([
-            name.to_owned(),
-            number::value(estimate, unit),
-            number::std_error(estimate, unit),
-            estimate.n().map_or_else(String::new, number::count),
-            number::interval(estimate, unit),
-        ]);
-    }
-    table
+/// A loss with as many digits as tell two models apart.
+fn loss_text(value: f64) -> String {
+    if value.abs() >= 1e4 { number::thousands(value) } else { format!("{value:.5}") }
+}
+
+fn winsorised_name(of: &WinsorisedAverages) -> String {
+    format!("Lin, outcome cut to {} … {}", number::plain(of.lowest), number::plain(of.highest))
 }
 
 /// What the treatment is, in a line.
