@@ -207,7 +207,10 @@ pub(crate) fn design_weights(data: &Dataset) -> Option<Cow<'_, [f64]>> {
 pub fn averages(data: &Dataset, nuisances: &Nuisances, asked: &Asked<'_>) -> Result<Vec<ContrastAverages>, DataError> {
     let before = if asked.cuped.is_empty() { Vec::new() } else { numbers(data, asked.cuped)? };
     let (covariates, design) = (Covariates::of(data), design_weights(data));
-    let shared = Shared { data, nuisances, covariates, design, asked, before };
+    let p = &nuisances.propensity;
+    let of_arms = |trim| p[1..].iter().map(|arm| comparable(trim, arm, &p[0], data.weights.as_deref())).collect();
+    let kept = asked.trim.map(of_arms).unwrap_or_default();
+    let shared = Shared { data, nuisances, covariates, design, asked, before, kept };
     let mut all = Vec::with_capacity(data.outcomes.len() * data.treatment.arms.n_contrasts());
     for (outcome, means) in nuisances.means.iter().enumerate() {
         let control = mean_scores(data, outcome, 0, &means[0], &nuisances.propensity[0]);
@@ -228,6 +231,8 @@ struct Shared<'a> {
     asked: &'a Asked<'a>,
     /// Columns of CUPED.
     before: Vec<Vec<f64>>,
+    /// Which rows are comparable, and the limit, by contrast; empty where nothing is trimmed.
+    kept: Vec<(f64, Vec<bool>)>,
 }
 
 impl Shared<'_> {
@@ -256,10 +261,8 @@ impl Shared<'_> {
         };
         let alike = propensity[arm].constant().is_some() && propensity[0].constant().is_some();
         let targets = if alike { &[][..] } else { &[Estimand::Att, Estimand::Atc, Estimand::Overlap] };
-        let trimmed = self.asked.trim.map(|trim| {
-            let (limit, kept) = comparable(trim, &propensity[arm], &propensity[0], weights);
-            asked::trimmed(&comparison, (trim, limit), &kept)
-        });
+        let trimmed = self.asked.trim.zip(self.kept.get(arm - 1));
+        let trimmed = trimmed.map(|(trim, (limit, kept))| asked::trimmed(&comparison, (trim, *limit), kept));
         let slices = self.covariates.slices();
         let in_arm = (0..data.n_rows()).filter(|&row| usize::from(codes[row]) == arm);
         let n_treated = in_arm.map(|row| weights.map_or(1.0, |w| w[row])).sum();

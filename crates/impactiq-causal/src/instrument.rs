@@ -6,6 +6,7 @@
 //! section 7). What must not live here: how forests grow, how nuisances are fitted.
 
 use impactiq_data::Dataset;
+use impactiq_data::dose::is_zero_one;
 use impactiq_metrics::Estimate;
 use impactiq_metrics::robust::Covariance;
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,7 @@ impl Chosen {
                 return Err(CausalError::setting("the number of arms", arms.len(), allowed));
             }
         };
-        if design.is_some() && !instrument.iter().all(|&z| z == 0.0 || z == 1.0) {
+        if design.is_some() && !is_zero_one(instrument) {
             let allowed = "only an instrument of 0 and 1 has a probability: leave assignment.probability out";
             return Err(CausalError::setting("roles.instrument", instrument_name, allowed));
         }
@@ -165,8 +166,10 @@ fn report(
     nuisances: &InstrumentNuisances,
 ) -> Result<InstrumentReport, CausalError> {
     let residuals = InstrumentResiduals::of(data, chosen, outcome, nuisances);
-    let partial = wald_of(data, &residuals.outcome, &residuals.treatment, &residuals.instrument)?;
-    let plain = wald_of(data, &data.outcomes[outcome].values, &chosen.treatment, &chosen.instrument)?;
+    let kind = Covariance::robust(data.clusters.as_deref());
+    let (t, z) = ([residuals.treatment.as_slice()], [residuals.instrument.as_slice()]);
+    let partial = wald(&instrumented(data, &residuals.outcome, &t, &z), kind)?;
+    let plain = plain_wald(data, chosen, outcome, kind)?;
     let theta = residuals.ratio(data.weights.as_deref());
     Ok(InstrumentReport {
         outcome: data.outcomes[outcome].name.clone(),
@@ -186,18 +189,25 @@ fn report(
 /// # Errors
 /// As [`averages`].
 pub fn plain_first_stage(data: &Dataset, chosen: &Chosen) -> Result<FirstStage, CausalError> {
-    Ok(wald_of(data, &data.outcomes[0].values, &chosen.treatment, &chosen.instrument)?.first_stage)
+    Ok(plain_wald(data, chosen, 0, Covariance::robust(data.clusters.as_deref()))?.first_stage)
 }
 
-/// Wald's ratio of outcome and treatment along an instrument, errors robust or by cluster.
-fn wald_of(data: &Dataset, outcome: &[f64], treatment: &[f64], instrument: &[f64]) -> Result<Wald, CausalError> {
-    let rows = Instrumented {
-        outcome,
-        endogenous: &[treatment],
-        exogenous: &[],
-        instruments: &[instrument],
-        weights: data.weights.as_deref(),
-        clusters: data.clusters.as_deref(),
-    };
-    wald(&rows, if data.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 })
+/// Wald's ratio of an outcome: no features.
+///
+/// # Errors
+/// As [`averages`].
+pub fn plain_wald(data: &Dataset, chosen: &Chosen, outcome: usize, kind: Covariance) -> Result<Wald, CausalError> {
+    let outcome = &data.outcomes[outcome].values;
+    wald(&instrumented(data, outcome, &[&chosen.treatment], &[&chosen.instrument]), kind)
+}
+
+/// A regression by instrument on the rows of a data set, without columns beside the two.
+pub(crate) fn instrumented<'a>(
+    data: &'a Dataset,
+    outcome: &'a [f64],
+    endogenous: &'a [&'a [f64]],
+    instruments: &'a [&'a [f64]],
+) -> Instrumented<'a> {
+    let (weights, clusters) = (data.weights.as_deref(), data.clusters.as_deref());
+    Instrumented { outcome, endogenous, exogenous: &[], instruments, weights, clusters }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::bin_columns::{BinColumns, FeatureKind};
 use crate::bins::{FeatureBins, MAX_CODES};
 use crate::column::{Column, ColumnView, MISSING_LEVEL, number_text};
-use crate::dose::Dose;
+use crate::dose::{Dose, is_zero_one};
 use crate::error::DataError;
 use crate::roles::Roles;
 use crate::seed::{Seed, Stream};
@@ -399,7 +399,7 @@ fn outcome(name: &str, column: ColumnView<'_>, at: &impl Fn(usize) -> u64) -> Re
     if values.iter().all(|&value| value == first) {
         return Err(DataError::Constant { column: name.to_owned(), role: "outcome", value: number_text(first) });
     }
-    let kind = if values.iter().all(|&value| value == 0.0 || value == 1.0) {
+    let kind = if is_zero_one(&values) {
         OutcomeKind::Binary
     } else if values.iter().all(|&value| value >= 0.0 && value.fract() == 0.0) {
         OutcomeKind::Count

@@ -25,7 +25,7 @@ impl Dose {
         if values.iter().all(|&value| value == first) {
             return Err(DataError::Constant { column: name.to_owned(), role: "dose", value: number_text(first) });
         }
-        if values.iter().all(|&value| value == 0.0 || value == 1.0) {
+        if is_zero_one(&values) {
             return Err(DataError::BinaryDose { column: name.to_owned() });
         }
         Ok(Dose { name: name.to_owned(), values })
@@ -52,6 +52,11 @@ impl Dose {
         cuts.dedup();
         self.values.iter().map(|value| cuts.partition_point(|cut| cut <= value) as u32).collect()
     }
+}
+
+/// Whether all numbers are 0 or 1.
+pub fn is_zero_one(values: &[f64]) -> bool {
+    values.iter().all(|&value| value == 0.0 || value == 1.0)
 }
 
 /// The mean of some numbers, n of them, by the rows' weights where there are any.

@@ -112,7 +112,7 @@ impl Doses<'_> {
             intercept: true,
         };
         let model = regression.fit(Penalty::None)?;
-        let kind = if self.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 };
+        let kind = Covariance::robust(self.clusters);
         // Too few rows or clusters for an error are too few to accuse.
         let p = regression.contrast(&model, &[0.0, 1.0], kind).ok().and_then(|slope| slope.p_value()).unwrap_or(1.0);
         Ok(Difference { smd: 2.0 * together / (variance_v * variance_d).sqrt(), p, varies: true })

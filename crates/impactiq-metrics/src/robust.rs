@@ -38,6 +38,11 @@ pub enum Covariance {
 }
 
 impl Covariance {
+    /// The default: robust, by cluster where there are clusters.
+    pub fn robust(clusters: Option<&[u32]>) -> Self {
+        if clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 }
+    }
+
     /// Whether it sums by cluster.
     pub fn by_cluster(self) -> bool {
         matches!(self, Covariance::Cr1 | Covariance::Cr2)

@@ -74,7 +74,7 @@ pub struct RatioAverage {
 /// Which rows are comparable: within [limit, 1 − limit], by their probability of the arm, of arm or
 /// control.
 pub fn comparable(trim: Trim, arm: &OutOfFold, control: &OutOfFold, weights: Option<&[f64]>) -> (f64, Vec<bool>) {
-    let share: Vec<f64> = (0..arm.n_rows()).map(|row| arm.get(row) / (arm.get(row) + control.get(row))).collect();
+    let share = arm.share_with(control).to_vec();
     let limit = trim.limit(&share, weights);
     let kept = share.iter().map(|&e| e >= limit && e <= 1.0 - limit).collect();
     (limit, kept)

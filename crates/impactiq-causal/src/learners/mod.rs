@@ -97,6 +97,13 @@ pub struct Fitted {
     pub tuned: Option<TuneReport>,
 }
 
+impl Fitted {
+    /// An effect of which there is no more to say.
+    fn of(effect: EffectModel) -> Self {
+        Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None }
+    }
+}
+
 /// Learns the effect of each arm on one outcome from the rows of a task.
 ///
 /// # Errors
@@ -115,7 +122,7 @@ pub fn fit_effect(
     }
     if let Some(budget) = config.budget() {
         let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
-            held_out_answer(learner, inputs, task, (training, asked), (seed.child(HELD_OUT_SEEDS + fold), watch))
+            held_out_answer(learner, inputs, task, (training, asked, fold), (seed, watch))
         };
         let (chosen, report) = tune::tune(config, budget, task, &ask, watch)?;
         let fitted = fit_effect(&chosen, inputs, task, seed, watch)?;
@@ -133,18 +140,11 @@ pub fn fit_effect(
         LearnerKind::UpliftTree => EffectModel::UpliftTree(UpliftTreeModel::fit(config, inputs, task, seed, watch)?),
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit(config, inputs, task, seed, watch)?;
-            return Ok(Fitted {
-                effect: EffectModel::CausalForest(model),
-                forests,
-                linear: Vec::new(),
-                choice: None,
-                tuned: None,
-            });
+            return Ok(Fitted { forests, ..Fitted::of(EffectModel::CausalForest(model)) });
         }
         LearnerKind::LinearDml | LearnerKind::LinearDr => {
             let (model, linear) = LinearStage::fit(config, inputs, task, seed)?;
-            let effect = EffectModel::Linear(config.kind, model);
-            return Ok(Fitted { effect, forests: Vec::new(), linear, choice: None, tuned: None });
+            return Ok(Fitted { linear, ..Fitted::of(EffectModel::Linear(config.kind, model)) });
         }
         LearnerKind::InstrumentalForest | LearnerKind::IntentToTreatDriv => {
             // Only a caller inside this crate could come here: the door goes by the kind.
@@ -160,22 +160,22 @@ pub fn fit_effect(
         // It needs folds and was answered above.
         LearnerKind::Auto => return Err(CausalError::Mismatch { problem: "auto without folds".into() }),
     };
-    Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None })
+    Ok(Fitted::of(effect))
 }
 
 /// Seeds of held-out fits start here, away from those of the fits on all rows.
 const HELD_OUT_SEEDS: u64 = 1 << 40;
 
-/// Learns from some rows, answers for others: effects by contrast.
+/// Learns from some rows, answers for those of a fold: effects by contrast.
 fn held_out_answer(
     learner: &LearnerConfig,
     inputs: &Inputs<'_>,
     task: &LearnerTask<'_>,
-    (training, asked): (&[u32], &[u32]),
+    (training, asked, fold): (&[u32], &[u32], u64),
     (seed, watch): (Seed, &dyn Watch),
 ) -> Result<Vec<Vec<f64>>, CausalError> {
     let part = LearnerTask { rows: training, ..*task };
-    let effect = fit_effect(learner, inputs, &part, seed, watch)?.effect;
+    let effect = fit_effect(learner, inputs, &part, seed.child(HELD_OUT_SEEDS + fold), watch)?.effect;
     let part = held_out::Part::new(inputs, asked, (effect.needs_raw(), &effect.models()))?;
     Ok(effect.effects(&part.inputs(), task.arms, false)?.cate)
 }
@@ -189,7 +189,7 @@ fn fit_blended(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let ask = |learner: &LearnerConfig, training: &[u32], asked: &[u32], fold: u64| {
-        held_out_answer(learner, inputs, task, (training, asked), (seed.child(HELD_OUT_SEEDS + fold), watch))
+        held_out_answer(learner, inputs, task, (training, asked, fold), (seed, watch))
     };
     let plan = choose::plan(config, task, &ask, watch)?;
     let (mut members, mut forests, mut linear) = (Vec::new(), Vec::new(), Vec::new());
@@ -200,7 +200,7 @@ fn fit_blended(
         linear.extend(fitted.linear);
     }
     let effect = EffectModel::Blended(BlendedModel { kind: config.kind, members, blends: plan.blends });
-    Ok(Fitted { effect, forests, linear, choice: Some(plan.report), tuned: None })
+    Ok(Fitted { forests, linear, choice: Some(plan.report), ..Fitted::of(effect) })
 }
 
 impl BlendedModel {
@@ -229,13 +229,7 @@ pub fn fit_instrument_effect(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let (model, forests) = ForestModel::fit_instrument(config, inputs, task, seed, watch)?;
-    Ok(Fitted {
-        effect: EffectModel::InstrumentalForest(model),
-        forests,
-        linear: Vec::new(),
-        choice: None,
-        tuned: None,
-    })
+    Ok(Fitted { forests, ..Fitted::of(EffectModel::InstrumentalForest(model)) })
 }
 
 /// Learns the effect of taking what was offered by chance.
@@ -251,8 +245,7 @@ pub fn fit_offer_effect(
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
     let (model, linear) = LinearStage::fit_offer(config, inputs, task, seed, watch)?;
-    let effect = EffectModel::Linear(config.kind, model);
-    Ok(Fitted { effect, forests: Vec::new(), linear, choice: None, tuned: None })
+    Ok(Fitted { linear, ..Fitted::of(EffectModel::Linear(config.kind, model)) })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.
@@ -270,18 +263,11 @@ pub fn fit_dose_effect(
     match config.kind {
         LearnerKind::CausalForest => {
             let (model, forests) = ForestModel::fit_dose(config, inputs, task, seed, watch)?;
-            Ok(Fitted {
-                effect: EffectModel::CausalForest(model),
-                forests,
-                linear: Vec::new(),
-                choice: None,
-                tuned: None,
-            })
+            Ok(Fitted { forests, ..Fitted::of(EffectModel::CausalForest(model)) })
         }
         LearnerKind::NonparamDml => {
             let model = DirectModel::fit_dose(config, inputs, task, seed, watch)?;
-            let effect = EffectModel::Direct(model);
-            Ok(Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None })
+            Ok(Fitted::of(EffectModel::Direct(model)))
         }
         kind => Err(CausalError::NotForDoses {
             kind: kind.name().to_owned(),

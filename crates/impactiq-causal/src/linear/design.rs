@@ -5,10 +5,14 @@ use std::collections::HashMap;
 
 use impactiq_data::column::{ColumnView, MISSING_LEVEL, number_text};
 use impactiq_data::{DataError, Table};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Levels of a category that get an indicator by default; the rest share one.
 pub const MAX_INDICATORS: usize = 32;
+
+/// Rows whose design numbers are held at once.
+pub(super) const BLOCK: usize = 1024;
 
 /// How one raw column becomes numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,12 +124,8 @@ impl Design {
         weights: Option<&[f64]>,
         max_indicators: usize,
     ) -> Result<Self, DataError> {
-        Design::learned(source, names, |name, view| match view {
-            ColumnView::Number(values) => learn_number(name, values, rows, weights),
-            ColumnView::Category { codes, levels } => {
-                learn_category(name, (codes, levels), rows, weights, max_indicators)
-            }
-        })
+        let number = |name: &str, values: &[f64]| learn_number(name, values, rows, weights);
+        Design::learned(source, names, (rows, weights), max_indicators, number)
     }
 
     /// As [`Design::learn`], but numbers stay as they are, missing ones too.
@@ -139,22 +139,26 @@ impl Design {
         weights: Option<&[f64]>,
         max_indicators: usize,
     ) -> Result<Self, DataError> {
-        Design::learned(source, names, |name, view| match view {
-            ColumnView::Number(_) => DesignColumn::Raw { name: name.to_owned() },
-            ColumnView::Category { codes, levels } => {
-                learn_category(name, (codes, levels), rows, weights, max_indicators)
-            }
-        })
+        let number = |name: &str, _: &[f64]| DesignColumn::Raw { name: name.to_owned() };
+        Design::learned(source, names, (rows, weights), max_indicators, number)
     }
 
     fn learned(
         source: &Source<'_>,
         names: &[String],
-        learn: impl Fn(&str, ColumnView<'_>) -> DesignColumn,
+        (rows, weights): (&[u32], Option<&[f64]>),
+        max_indicators: usize,
+        number: impl Fn(&str, &[f64]) -> DesignColumn,
     ) -> Result<Self, DataError> {
-        let columns =
-            names.iter().map(|name| Ok(learn(name, source.column(name)?))).collect::<Result<_, DataError>>()?;
-        Ok(Design { columns })
+        let learn = |name: &String| {
+            Ok(match source.column(name)? {
+                ColumnView::Number(values) => number(name, values),
+                ColumnView::Category { codes, levels } => {
+                    learn_category(name, (codes, levels), rows, weights, max_indicators)
+                }
+            })
+        };
+        Ok(Design { columns: names.iter().map(learn).collect::<Result<_, DataError>>()? })
     }
 
     /// A recipe from its columns, checked.
@@ -362,6 +366,25 @@ impl BoundDesign<'_> {
         for part in &self.parts {
             at += part.fill(rows, &mut out[at..]);
         }
+    }
+
+    /// Answers for all rows (`out.len()` of them), or for those at `rows`, block by block:
+    /// `answer(x, out)` sees the numbers of a block as [`BoundDesign::fill`] writes them.
+    pub fn answer(&self, rows: Option<&[u32]>, out: &mut [f64], answer: impl Fn(&[f64], &mut [f64]) + Sync) {
+        out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
+            let range = block * BLOCK..block * BLOCK + out.len();
+            let all: Vec<u32>;
+            let rows = match rows {
+                Some(rows) => &rows[range],
+                None => {
+                    all = range.map(|row| row as u32).collect();
+                    &all
+                }
+            };
+            let mut x = vec![0.0; self.width * rows.len()];
+            self.fill(rows, &mut x);
+            answer(&x, out);
+        });
     }
 }
 

@@ -8,10 +8,8 @@
 use impactiq_data::DataError;
 use rayon::prelude::*;
 
-use super::design::{BoundDesign, Design, Source};
+use super::design::{BLOCK, BoundDesign, Design, Source};
 
-/// Rows whose design numbers are held at once.
-const BLOCK: usize = 1024;
 /// Chunks per fit at most; fixed, so that sums don't depend on threads.
 const MAX_CHUNKS: usize = 128;
 /// A pivot below this share of its diagonal means a collinear column.
@@ -138,22 +136,8 @@ impl LinearModel {
     /// # Errors
     /// [`DataError::MissingColumn`].
     pub fn predict(&self, source: &Source<'_>, rows: Option<&[u32]>, out: &mut [f64]) -> Result<(), DataError> {
-        let bound = self.design.bind(source)?;
-        let width = bound.width();
-        out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
-            let first = block * BLOCK;
-            let range = first..first + out.len();
-            let all: Vec<u32>;
-            let rows = match rows {
-                Some(rows) => &rows[range],
-                None => {
-                    all = range.map(|row| row as u32).collect();
-                    &all
-                }
-            };
-            let mut x = vec![0.0; width * rows.len()];
-            bound.fill(rows, &mut x);
-            predictor(&x, &self.coefficients, out);
+        self.design.bind(source)?.answer(rows, out, |x, out| {
+            predictor(x, &self.coefficients, out);
             if self.link == Link::Logit {
                 out.iter_mut().for_each(|value| *value = logistic(*value));
             }

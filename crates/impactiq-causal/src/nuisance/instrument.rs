@@ -1,7 +1,7 @@
 //! The nuisances of an instrument: means of outcome, treatment and instrument given features, and
 //! how far the instrument moves the treatment there, all out of fold.
 
-use impactiq_data::dose::weighted_mean;
+use impactiq_data::dose::{is_zero_one, weighted_mean};
 use impactiq_data::{Assignment, Dataset, Folds, Seed, Watch};
 
 use super::NuisanceConfig;
@@ -72,7 +72,7 @@ impl InstrumentNuisances {
 
 /// The loss that suits a number: logistic for 0/1.
 fn loss_for(values: &[f64]) -> Loss {
-    if values.iter().all(|&v| v == 0.0 || v == 1.0) { Loss::Logistic } else { Loss::Squared }
+    if is_zero_one(values) { Loss::Logistic } else { Loss::Squared }
 }
 
 /// Fits them. `assignment.kind: randomised` is said of the instrument: its mean is then the mean

@@ -119,15 +119,7 @@ pub fn fit_nuisances(
     let known = declared_propensity(data);
     let n_learned = if known.is_some() { 0 } else { if arms.len() == 2 { 1 } else { arms.len() } };
     let total = (data.outcomes.len() * arms.len() + n_learned) * folds.n_folds();
-    let fitter = Fitter {
-        data,
-        folds,
-        config,
-        ids: sampling_ids(data),
-        done: AtomicU64::new(0),
-        total: total as u64,
-        tuned: Mutex::default(),
-    };
+    let fitter = Fitter::new(data, folds, config, total as u64);
     let mut report = NuisanceReport {
         kind: config.kind,
         n_folds: folds.n_folds(),
@@ -171,15 +163,7 @@ pub fn fit_propensity(
     watch: &dyn Watch,
 ) -> Result<(Vec<OutOfFold>, Vec<ArmLoss>), CausalError> {
     let total = (data.treatment.arms.len() * folds.n_folds()) as u64;
-    let fitter = Fitter {
-        data,
-        folds,
-        config,
-        ids: sampling_ids(data),
-        done: AtomicU64::new(0),
-        total,
-        tuned: Mutex::default(),
-    };
+    let fitter = Fitter::new(data, folds, config, total);
     fitter.propensities(seed.stream(Stream::Nuisance).child(PROPENSITY), watch)
 }
 
@@ -197,15 +181,7 @@ pub fn fit_pooled_means(
 ) -> Result<Vec<Vec<OutOfFold>>, CausalError> {
     let n_contrasts = data.treatment.arms.n_contrasts();
     let total = (data.outcomes.len() * n_contrasts * folds.n_folds()) as u64;
-    let fitter = Fitter {
-        data,
-        folds,
-        config,
-        ids: sampling_ids(data),
-        done: AtomicU64::new(0),
-        total,
-        tuned: Mutex::default(),
-    };
+    let fitter = Fitter::new(data, folds, config, total);
     let seed = seed.stream(Stream::Nuisance).child(POOLED);
     (0..data.outcomes.len())
         .map(|outcome| {
@@ -233,7 +209,13 @@ struct Fitter<'a> {
     tuned: Mutex<Vec<TuneReport>>,
 }
 
-impl Fitter<'_> {
+impl<'a> Fitter<'a> {
+    /// `total` fits are ahead, folds counted.
+    fn new(data: &'a Dataset, folds: &'a Folds, config: &'a NuisanceConfig, total: u64) -> Self {
+        let (ids, done, tuned) = (sampling_ids(data), AtomicU64::new(0), Mutex::default());
+        Fitter { data, folds, config, ids, done, total, tuned }
+    }
+
     fn inputs(&self) -> Inputs<'_> {
         let data = self.data;
         Inputs { binned: &data.features, raw: &data.raw, names: data.features.names(), arm: None }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use impactiq_data::dose::weighted_mean;
+use impactiq_data::dose::{is_zero_one, weighted_mean};
 use impactiq_data::folds::Split;
 use impactiq_data::{Assignment, Dataset, Folds, OutcomeKind, Stream, Watch};
 use serde::{Deserialize, Serialize};
@@ -103,10 +103,6 @@ fn contrasts<'a>(config: &'a CheckedConfig, data: &'a Dataset) -> Result<Vec<Con
     Ok((1..labels.len()).map(one).collect())
 }
 
-fn zero_one(values: &[f64]) -> bool {
-    values.iter().all(|&v| v == 0.0 || v == 1.0)
-}
-
 /// Rows of the smaller side of a 0/1 treatment: interactive models learn outcomes there alone.
 fn smaller_side(treatment: &[f64]) -> usize {
     let treated = treatment.iter().filter(|&&t| t == 1.0).count();
@@ -201,18 +197,14 @@ impl Contrast<'_> {
         let roles = self.config.roles();
         let instrument = data.instrument.as_deref().unwrap_or(&self.treatment);
         let name = roles.instrument.as_deref().unwrap_or(&self.name);
-        let arms = (&self.treatment, kind.needs_arms());
+        let n_rows = if kind.needs_arms() { smaller_side(&self.treatment) } else { self.treatment.len() };
         let of = |name: &str, values: &[f64], binary: bool, probability: bool| {
-            let mut n_rows = values.len();
-            if let (treatment, true) = arms {
-                n_rows = n_rows.min(smaller_side(treatment));
-            }
             learner_of(self.config, (name, values, n_rows), binary, probability)
         };
         Ok(DmlLearners {
             outcome: of(&of_outcome.name, &of_outcome.values, binary, false)?,
-            treatment: of(&self.name, &self.treatment, zero_one(&self.treatment), true)?,
-            instrument: of(name, instrument, zero_one(instrument), true)?,
+            treatment: of(&self.name, &self.treatment, is_zero_one(&self.treatment), true)?,
+            instrument: of(name, instrument, is_zero_one(instrument), true)?,
         })
     }
 
@@ -224,7 +216,7 @@ impl Contrast<'_> {
             return Ok(vec![self.config.folds(data)?]);
         }
         let mut strata = data.strata();
-        if let Some(instrument) = data.instrument.as_ref().filter(|z| kind.needs_instrument() && zero_one(z)) {
+        if let Some(instrument) = data.instrument.as_ref().filter(|z| kind.needs_instrument() && is_zero_one(z)) {
             strata.iter_mut().zip(instrument).for_each(|(stratum, &z)| *stratum = 2 * *stratum + u32::from(z == 1.0));
         }
         let split = Split { row_ids: &data.row_ids, strata: Some(&strata), clusters: data.clusters.as_deref() };

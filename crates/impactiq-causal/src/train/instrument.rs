@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use impactiq_data::dose::weighted_mean;
+use impactiq_data::dose::{is_zero_one, weighted_mean};
 use impactiq_data::{Dataset, Dose, OutcomeKind, Watch};
 
 use super::outcomes::{Learned, Outcomes, learning_rows};
@@ -115,7 +115,7 @@ impl Side<'_> {
         let part = if whole { Cow::Borrowed(self.data) } else { Cow::Owned(self.data.subset(self.rows)) };
         let data = &*part;
         let chosen = chosen(config, data)?;
-        if chosen.instrument.iter().any(|&z| z != 0.0 && z != 1.0) {
+        if !is_zero_one(&chosen.instrument) {
             let allowed = "intent_to_treat_driv needs an offer of 0 and 1: choose instrumental_forest";
             return Err(CausalError::setting("roles.instrument", &chosen.instrument_name, allowed));
         }

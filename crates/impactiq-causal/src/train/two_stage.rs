@@ -10,8 +10,8 @@ use crate::config::CheckedConfig;
 use crate::effect::numbers;
 use crate::error::CausalError;
 use crate::health::Warning;
-use crate::instrument::{Chosen, WEAK_F};
-use crate::iv::{Instrumented, Test, TwoStage, Wald, two_stage_least_squares, wald};
+use crate::instrument::{Chosen, WEAK_F, instrumented, plain_wald};
+use crate::iv::{Instrumented, Test, Wald, two_stage_least_squares, wald};
 
 /// What an instrument tells of one outcome by unregularised linear fits on all kept rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,25 +61,19 @@ pub(super) fn reports(config: &CheckedConfig, data: &Dataset) -> Result<Vec<TwoS
     }
     let chosen = chosen(config, data)?;
     let settings = &config.config().instruments;
-    let default = if data.clusters.is_some() { Covariance::Cr1 } else { Covariance::Hc1 };
-    let covariance = settings.covariance.unwrap_or(default);
+    let covariance = settings.covariance.unwrap_or_else(|| Covariance::robust(data.clusters.as_deref()));
     let columns = if settings.adjust { numbers(data, data.raw.names())? } else { Vec::new() };
     let columns: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let one = |outcome: usize| -> Result<TwoStageReport, CausalError> {
-        let of = |exogenous: &[&[f64]]| named(fit(data, &chosen, (outcome, exogenous), covariance), &chosen);
         Ok(TwoStageReport {
             outcome: data.outcomes[outcome].name.clone(),
             treatment: chosen.name.clone(),
             instrument: chosen.instrument_name.clone(),
             covariance,
-            wald: of(&[])?.0,
+            wald: named(plain_wald(data, &chosen, outcome, covariance), &chosen)?,
             adjusted: match settings.adjust {
                 false => None,
-                true => {
-                    let (wald, stage, least_squares) = of(&columns)?;
-                    let n_columns = columns.len() as u64;
-                    Some(Adjusted { n_columns, wald, least_squares, wu_hausman: stage.wu_hausman })
-                }
+                true => Some(named(adjusted(data, &chosen, (outcome, &columns), covariance), &chosen)?),
             },
         })
     };
@@ -107,23 +101,16 @@ fn named<T>(result: Result<T, CausalError>, chosen: &Chosen) -> Result<T, Causal
     })
 }
 
-type Fit = (Wald, TwoStage, Estimate);
-
-fn fit(
+/// The fits with columns beside treatment and instrument.
+fn adjusted(
     data: &Dataset,
     chosen: &Chosen,
     (outcome, exogenous): (usize, &[&[f64]]),
     covariance: Covariance,
-) -> Result<Fit, CausalError> {
+) -> Result<Adjusted, CausalError> {
     let outcome = &data.outcomes[outcome].values;
-    let rows = Instrumented {
-        outcome,
-        endogenous: &[&chosen.treatment],
-        exogenous,
-        instruments: &[&chosen.instrument],
-        weights: data.weights.as_deref(),
-        clusters: data.clusters.as_deref(),
-    };
+    let (treatment, instrument): ([&[f64]; 1], [&[f64]; 1]) = ([&chosen.treatment], [&chosen.instrument]);
+    let rows = Instrumented { exogenous, ..instrumented(data, outcome, &treatment, &instrument) };
     let columns: Vec<&[f64]> = exogenous.iter().copied().chain([chosen.treatment.as_slice()]).collect();
     let regression = Regression {
         columns: &columns,
@@ -133,6 +120,7 @@ fn fit(
         intercept: true,
     };
     let unit: Vec<f64> = (0..=columns.len()).map(|j| f64::from(u8::from(j == columns.len()))).collect();
-    let ordinary = regression.contrast(&regression.fit(Penalty::None)?, &unit, covariance)?;
-    Ok((wald(&rows, covariance)?, two_stage_least_squares(&rows, covariance)?, ordinary))
+    let least_squares = regression.contrast(&regression.fit(Penalty::None)?, &unit, covariance)?;
+    let wu_hausman = two_stage_least_squares(&rows, covariance)?.wu_hausman;
+    Ok(Adjusted { n_columns: exogenous.len() as u64, wald: wald(&rows, covariance)?, least_squares, wu_hausman })
 }

@@ -149,10 +149,15 @@ fn balance(found: &PseudoExperiment) -> TextTable {
         ("drawn", Align::Right),
         ("p (Bonferroni)", Align::Right),
     ]);
-    let smd = |value: f64| format!("{value:+.3}").replace('-', "−");
     for row in found.balance.iter().take(SHOWN_FEATURES) {
         let (feature, arm) = (row.feature.clone(), row.arm.clone());
-        table.row([feature, arm, smd(row.smd_before), smd(row.smd_after), number::p_value(row.p_after)]);
+        table.row([
+            feature,
+            arm,
+            number::standardised(row.smd_before),
+            number::standardised(row.smd_after),
+            number::p_value(row.p_after),
+        ]);
     }
     table
 }

@@ -79,6 +79,11 @@ pub fn plain(value: f64) -> String {
     signed(value).trim_start_matches('+').to_owned()
 }
 
+/// A difference in standard deviations.
+pub fn standardised(value: f64) -> String {
+    format!("{value:+.3}").replace('-', "−")
+}
+
 /// A p-value.
 pub fn p_value(p: f64) -> String {
     if p < 1e-4 { format!("{p:.1e}") } else { format!("{p:.4}") }

@@ -1,6 +1,7 @@
 //! Predictions of Python's LightGBM and XGBoost (bench/peers/boosting_backends.py), for the tests of
 //! both back-ends: equal settings give equal answers.
 
+use impactiq_data::dose::weighted_mean;
 use impactiq_trees::BoostConfig;
 use serde::Deserialize;
 
@@ -75,9 +76,7 @@ pub(super) fn largest_gap(library: Library, train: impl Fn(&Job<'_>) -> Result<R
             _ => (Loss::Logistic, Link::Logit, &input[5]),
         };
         let weights = answer.weighted.then(|| input[6].clone());
-        let weight = |row: usize| weights.as_ref().map_or(1.0, |w| w[row]);
-        let total: f64 = (0..target.len()).map(weight).sum();
-        let mean = (0..target.len()).map(|row| weight(row) * target[row]).sum::<f64>() / total;
+        let mean = weighted_mean(target, weights.as_deref());
         let (columns, target) = (input[..4].concat(), target.clone());
         let job = Job { columns, width: 4, target, weights, mean, loss, config: &config, seed: file.seed };
         let trees = train(&job).unwrap();

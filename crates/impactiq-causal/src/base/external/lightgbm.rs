@@ -1,5 +1,6 @@
 //! Training with LightGBM, and its text model as trees of ours.
 
+use impactiq_data::dose::is_zero_one;
 use lightgbm3::{Booster, Dataset};
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ fn parameters(job: &Job<'_>) -> Value {
     let objective = match job.loss {
         Loss::Squared => "regression",
         // `binary` would take every target above 0 for a 1.
-        Loss::Logistic if job.target.iter().all(|&y| y == 0.0 || y == 1.0) => "binary",
+        Loss::Logistic if is_zero_one(&job.target) => "binary",
         Loss::Logistic => "cross_entropy",
     };
     json!({

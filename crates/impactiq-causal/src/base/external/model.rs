@@ -1,8 +1,8 @@
 //! Training with a library, and answers of what it left behind.
 
+use impactiq_data::dose::weighted_mean;
 use impactiq_data::{DataError, Seed, Watch};
 use impactiq_trees::{BoostConfig, EarlyStopping, sample};
-use rayon::prelude::*;
 
 use super::job::{Job, Library};
 #[cfg(feature = "lightgbm")]
@@ -13,9 +13,6 @@ use super::xgboost;
 use crate::base::{FitTask, Inputs, Loss};
 use crate::error::CausalError;
 use crate::linear::{ARM, Design, Link, MAX_INDICATORS};
-
-/// Rows whose numbers are written out at a time.
-const BLOCK: usize = 2048;
 
 /// Trees that a library grew.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,21 +77,9 @@ impl ExternalModel {
         rows: Option<&[u32]>,
         out: &mut [f64],
     ) -> Result<(), DataError> {
-        let source = inputs.source();
-        let bound = self.design.bind(&source)?;
-        out.par_chunks_mut(BLOCK).enumerate().for_each(|(block, out)| {
-            let range = block * BLOCK..block * BLOCK + out.len();
-            let all: Vec<u32>;
-            let rows = match rows {
-                Some(rows) => &rows[range],
-                None => {
-                    all = range.map(|row| row as u32).collect();
-                    &all
-                }
-            };
-            let mut columns = vec![0.0; bound.width() * rows.len()];
-            bound.fill(rows, &mut columns);
-            self.trees.sums(&columns[rows.len()..], out);
+        self.design.bind(&inputs.source())?.answer(rows, out, |x, out| {
+            // The design's intercept is of no use to trees.
+            self.trees.sums(&x[out.len()..], out);
             if self.link == Link::Logit {
                 out.iter_mut().for_each(|sum| *sum = 1.0 / (1.0 + (-*sum).exp()));
             }
@@ -160,9 +145,7 @@ fn job<'a>(
     columns.drain(..n);
     let target: Vec<f64> = rows.iter().map(|&row| task.target[row as usize]).collect();
     let weights: Option<Vec<f64>> = task.weights.map(|w| rows.iter().map(|&row| w[row as usize]).collect());
-    let weight = |row: usize| weights.as_ref().map_or(1.0, |weights| weights[row]);
-    let total: f64 = (0..n).map(weight).sum();
-    let mean = (0..n).map(|row| weight(row) * target[row]).sum::<f64>() / total;
+    let mean = weighted_mean(&target, weights.as_deref());
     let (width, seed) = (bound.width() - 1, (seed.hash(0) >> 33) as u32);
     Ok(Job { columns, width, target, weights, mean, loss: task.loss, config, seed })
 }

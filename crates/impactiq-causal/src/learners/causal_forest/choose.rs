@@ -65,8 +65,6 @@ pub struct Candidate {
 /// What was chosen.
 pub(super) struct Choice {
     pub config: ForestConfig,
-    /// Rows of every arm per leaf; bags take them in turn.
-    pub sizes: Vec<u32>,
     pub candidates: Vec<Candidate>,
     pub linear: bool,
     pub shrinkage: f64,
@@ -92,7 +90,7 @@ pub(super) fn choose(
         let asked = ground.with_leaf(&asked, size);
         let shrinkage = if shrink { ground.try_out(&asked, average, seed)?.slope } else { 1.0 };
         let linear = line.is_some();
-        return Ok(Choice { config: asked, sizes: vec![size], candidates: Vec::new(), linear, shrinkage });
+        return Ok(Choice { config: asked, candidates: Vec::new(), linear, shrinkage });
     }
     let mut search = Search { asked: &asked, average, seed, smallest: plain.smallest_arm(), candidates: Vec::new() };
     let constant = search.stumps(&plain, false)?;
@@ -113,9 +111,9 @@ pub(super) fn choose(
         }
     };
     let shrinkage = if shrink && !found.sizes.is_empty() { found.trial.slope } else { 1.0 };
-    let sizes = if found.sizes.is_empty() { vec![search.smallest.max(1)] } else { found.sizes };
-    let config = plain.with_leaves(&asked, &sizes);
-    Ok(Choice { candidates: search.candidates, linear: found.linear, config, sizes, shrinkage })
+    let best = found.sizes.first().copied().unwrap_or(search.smallest.max(1));
+    let config = plain.with_leaves(&asked, best, &found.sizes);
+    Ok(Choice { candidates: search.candidates, linear: found.linear, config, shrinkage })
 }
 
 /// The rows that small forests grow from: all, or a sample by hash (of clusters, where there are any).
@@ -271,13 +269,10 @@ impl Ground<'_> {
         }
     }
 
-    /// Settings whose bags take leaf sizes in turn.
-    pub(super) fn with_leaves(&self, asked: &ForestConfig, sizes: &[u32]) -> ForestConfig {
-        let turns = sizes.iter().flat_map(|&size| self.with_leaf(asked, size).leaf_sizes()).collect();
-        ForestConfig {
-            leaf_turns: turns,
-            ..self.with_leaf(asked, sizes.first().copied().unwrap_or(asked.min_arm_rows))
-        }
+    /// Settings whose bags take leaf sizes in turn; all the `best` where there are none.
+    pub(super) fn with_leaves(&self, asked: &ForestConfig, best: u32, sizes: &[u32]) -> ForestConfig {
+        let leaf_turns = sizes.iter().flat_map(|&size| self.with_leaf(asked, size).leaf_sizes()).collect();
+        ForestConfig { leaf_turns, ..self.with_leaf(asked, best) }
     }
 
     /// Rows of the smallest arm; of a dose, all rows.

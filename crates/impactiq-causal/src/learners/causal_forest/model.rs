@@ -136,7 +136,7 @@ impl ForestModel {
                 return Err(CausalError::OtherTraining { differs: "the linear part".into() });
             }
             let ground = Ground { line: line.as_ref(), ..ground };
-            let asked = ground.with_leaves(&config.forest(), &report.leaf_sizes);
+            let asked = ground.with_leaves(&config.forest(), report.min_arm_rows, &report.leaf_sizes);
             let forest = ground.grow_at_last(Some(forest), &asked, seed)?;
             let group = Group { ground, task, nuisances, arms, average: &average, constant: report.constant };
             grown.push(group.report(&forest, asked.n_trees, seed, report.clone()));
@@ -347,7 +347,7 @@ fn grow(
         n_trees: 0,
         n_trees_asked: 0,
         min_arm_rows: choice.config.min_arm_rows,
-        leaf_sizes: choice.sizes,
+        leaf_sizes: choice.config.leaf_sizes().iter().map(|leaf| leaf.min_arm_rows).collect(),
         chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
         linear: line.is_some(),
         constant: line.is_none() && is_stumps(&forest),

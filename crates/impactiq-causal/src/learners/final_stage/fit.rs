@@ -74,15 +74,12 @@ pub(super) struct Solve<'a> {
 impl Solve<'_> {
     /// The covariance that is asked for, or the default.
     pub fn covariance(&self, config: &LearnerConfig) -> Result<Covariance, CausalError> {
-        match (config.covariance, self.clusters) {
-            (Some(kind), None) if kind.by_cluster() => {
-                let allowed = "a covariance by cluster needs roles.cluster";
-                Err(CausalError::setting("learner.covariance", kind.name(), allowed))
-            }
-            (Some(kind), _) => Ok(kind),
-            (None, None) => Ok(Covariance::Hc1),
-            (None, Some(_)) => Ok(Covariance::Cr1),
+        let kind = config.covariance.unwrap_or_else(|| Covariance::robust(self.clusters));
+        if kind.by_cluster() && self.clusters.is_none() {
+            let allowed = "a covariance by cluster needs roles.cluster";
+            return Err(CausalError::setting("learner.covariance", kind.name(), allowed));
         }
+        Ok(kind)
     }
 
     pub fn fit(

@@ -210,10 +210,15 @@ pub(super) fn weighted_balance(rows: &[WeightedBalance]) -> String {
         columns.push(("trimmed", Align::Right));
     }
     let mut table = TextTable::new(&columns);
-    let smd = |value: f64| format!("{value:+.3}").replace('-', "−");
     for row in rows.iter().take(SHOWN_FEATURES) {
-        let cells = [shortened(&row.feature), row.arm.clone(), smd(row.smd), smd(row.smd_ipw), smd(row.smd_overlap)];
-        table.row(cells.into_iter().chain(row.smd_trimmed.map(smd)));
+        let cells = [
+            shortened(&row.feature),
+            row.arm.clone(),
+            number::standardised(row.smd),
+            number::standardised(row.smd_ipw),
+            number::standardised(row.smd_overlap),
+        ];
+        table.row(cells.into_iter().chain(row.smd_trimmed.map(number::standardised)));
     }
     format!(
         "\nDifferences between arms before and after weighting, in standard deviations ({} of {})\n{}",
