@@ -37,7 +37,7 @@ const TREES: &str = "impactiq-trees";
 const CAUSAL: &str = "impactiq-causal";
 
 /// Every planted mistake.
-pub const MUTATIONS: [Mutation; 24] = [
+pub const MUTATIONS: [Mutation; 26] = [
     Mutation {
         name: "the hold-out is what should be learned from",
         package: DATA,
@@ -229,6 +229,22 @@ pub const MUTATIONS: [Mutation; 24] = [
         find: "self.p_bonferroni <= GUARD_P && self.smd.abs() > GUARD_SMD",
         replace: "self.p_bonferroni > GUARD_P && self.smd.abs() > GUARD_SMD",
         first: (Lib, "health"),
+    },
+    Mutation {
+        name: "trims by the mean cost of those kept, not by twice that",
+        package: CAUSAL,
+        file: "crates/impactiq-causal/src/overlap.rs",
+        find: "let gamma = (2.0 * sum / total).max(last).max(4.0);",
+        replace: "let gamma = (sum / total).max(last).max(4.0);",
+        first: (Test("estimators"), "crumps_limit"),
+    },
+    Mutation {
+        name: "draws a pseudo-experiment without looking at the row's own arm",
+        package: CAUSAL,
+        file: "crates/impactiq-causal/src/train/pseudo.rs",
+        find: "< least / p(usize::from(data.treatment.codes[i]))",
+        replace: "< least / p(0)",
+        first: (Test("estimators"), "a_pseudo_experiment"),
     },
 ];
 
