@@ -1,0 +1,1 @@
+//! How answers leave: HTTP, live figures, the dashboard.

@@ -1,0 +1,1 @@
+//! What is remembered: the score log and look-up tables.
