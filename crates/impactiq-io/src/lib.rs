@@ -22,7 +22,7 @@ pub use cast::{arrow_schema, arrow_type, cast, raw_type, to_table};
 pub use datasets::{DATASETS, Fetched, PublicDataset, fetch_dataset, find_dataset};
 pub use error::{IoError, Place, Refused, RowError};
 pub use features::{Derived, RowFeatures};
-pub use json::json_rows_to_batch;
+pub use json::{json_rows_to_batch, json_value, raw_text};
 pub use read::fingerprint::fingerprint;
 pub use read::inspect::{RawSchema, read_schema};
 pub use read::load::{FileRows, Loaded, Location, read};

@@ -6,7 +6,7 @@
 
 // A file uses only files above it: error, estimate, tails, named, least_squares, robust,
 // binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, dose_balance, radix, scored, slice, curve, area, sklift,
-// causalml, rate, half_samples, calibration, policy_value, ranking, report.
+// causalml, rate, half_samples, calibration, policy_value, targeting, ranking, report.
 pub mod area;
 mod arms;
 pub mod averages;
@@ -36,6 +36,7 @@ pub mod scored;
 pub mod sklift;
 pub mod slice;
 mod tails;
+pub mod targeting;
 
 pub use error::MetricsError;
 pub use estimate::Estimate;

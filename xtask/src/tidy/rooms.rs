@@ -67,6 +67,7 @@ pub const HOUSE: [Floor; 7] = [
             "half_samples",
             "calibration",
             "policy_value",
+            "targeting",
             "ranking",
             "report",
         ],
@@ -125,8 +126,11 @@ pub const HOUSE: [Floor; 7] = [
     },
     Floor {
         name: "impactiq-score",
-        below: &["impactiq-causal", "impactiq-io", "impactiq-data"],
-        rooms: &["error", "manifest", "card", "saved", "rows", "features", "scorer", "explain"],
+        below: &["impactiq-causal", "impactiq-metrics", "impactiq-io", "impactiq-data"],
+        rooms: &[
+            "error", "profile", "manifest", "card", "saved", "reports", "rows", "features", "scorer", "simulate",
+            "explain",
+        ],
     },
     Floor {
         name: "impactiq-cli",

@@ -75,6 +75,7 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
         config: run.checked.config(),
         data: saved_data(&run, &report),
         training: serde_json::to_value(&report).map_err(|e| internal(&e))?,
+        profile: None,
     }
     .write(output, context.global.overwrite)?;
     let units = run.dataset.outcomes.iter().map(|o| (o.name.clone(), unit_of(o.kind))).collect();
