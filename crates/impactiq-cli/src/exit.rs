@@ -11,6 +11,7 @@ use impactiq_data::DataError;
 use impactiq_io::IoError;
 use impactiq_metrics::MetricsError;
 use impactiq_score::ScoreError;
+use impactiq_serve::ServeError;
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,7 @@ from_library_error!(
         _ => "check the path and the file",
     },
     CausalError => of_causal,
+    ServeError => |_| "`impactiq serve --help` lists every setting",
     ScoreError => |error| match error {
         ScoreError::Causal(error) => of_causal(error),
         _ => "check the model directory and the file",
