@@ -121,7 +121,8 @@ impl At<'_> {
         let n_targeted: f64 = shares
             .iter()
             .map(|(places, share)| share * places.clone().map(|place| sorted.weight(place)).sum::<f64>())
-            .sum();
+            // A sum of nothing would be -0.
+            .fold(0.0, |sum, weight| sum + weight);
         let last = shares.last().map(|(places, _)| sorted.order()[places.end - 1] as usize);
         let share = n_targeted / sorted.total().weight();
         TargetingPoint {
@@ -168,6 +169,7 @@ mod tests {
         assert!((half.incremental.std_error().unwrap() - (11.0f64 / 12.0).sqrt()).abs() < 1e-12);
         let nobody = &found.points[0];
         assert_eq!((nobody.threshold, nobody.n_targeted, nobody.incremental.value()), (None, 0.0, Some(0.0)));
+        assert!(nobody.n_targeted.is_sign_positive());
     }
 
     #[test]

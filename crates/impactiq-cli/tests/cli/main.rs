@@ -9,4 +9,5 @@ mod estimators;
 mod formats;
 mod harness;
 mod hillstrom;
+mod kept;
 mod walk;
