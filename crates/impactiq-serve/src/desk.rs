@@ -193,14 +193,21 @@ impl Drop for Place<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_queue_is_short_and_a_place_comes_back() {
-        let gate = Gate::new(1, 1);
-        let first = gate.enter().await.unwrap();
-        let (second, third) = tokio::join!(gate.enter(), gate.enter());
-        assert!(second.is_none() && third.is_none(), "one waited in vain, one was sent away");
-        assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+        let none_waits = Gate::new(1, 0);
+        let first = none_waits.enter().await.unwrap();
+        assert!(none_waits.enter().await.is_none());
         drop(first);
-        assert!(gate.enter().await.is_some());
+        assert!(none_waits.enter().await.is_some());
+
+        let one_waits = Gate::new(1, 1);
+        let first = one_waits.enter().await.unwrap();
+        let (second, third, ()) = tokio::join!(one_waits.enter(), one_waits.enter(), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert!(second.is_some() && third.is_none(), "one waited for its turn, one was sent away");
+        assert_eq!(one_waits.waiting.load(Ordering::Relaxed), 0);
     }
 }

@@ -150,7 +150,11 @@ impl Shelf {
     fn position(&self, name: &str) -> Result<usize, ServeError> {
         self.models.iter().position(|model| model.name == name).ok_or_else(|| {
             let known: Vec<String> = self.models.iter().map(|model| model.name.clone()).collect();
-            ServeError::UnknownModel { name: name.to_owned(), closest: closest_name(name, &known).map(str::to_owned), known }
+            ServeError::UnknownModel {
+                name: name.to_owned(),
+                closest: closest_name(name, &known).map(str::to_owned),
+                known,
+            }
         })
     }
 }

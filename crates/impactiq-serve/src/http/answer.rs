@@ -175,7 +175,7 @@ pub(crate) async fn answer(desk: &Arc<Desk>, question: Question) -> Result<Answe
             work.score(rows, wants_texts)
         }
     };
-    let done = if n_rows <= INLINE_ROWS { work() } else { on_a_thread(work).await? };
+    let done = if n_rows <= INLINE_ROWS { on_this_thread(work) } else { on_a_thread(work).await? };
     let Done { scored, texts, ids } = done?;
     if let Some(log) = &desk.log {
         let request = logged(&model, door, &identity, received, (&scored, &texts, ids));
@@ -190,6 +190,18 @@ pub(crate) async fn answer(desk: &Arc<Desk>, question: Question) -> Result<Answe
         texts,
         is_replay: false,
     })
+}
+
+thread_local! {
+    /// Makes this thread a pool of its own, so that parallel loops over a few rows stay here: to wake
+    /// another thread costs more than such a row does.
+    static ALONE: Option<rayon::ThreadPool> =
+        rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build().ok();
+}
+
+/// Runs short work where it came in.
+fn on_this_thread<T>(work: impl FnOnce() -> T) -> T {
+    ALONE.with(|_| work())
 }
 
 /// Runs long work where it may take its time.

@@ -42,7 +42,7 @@ async fn models_are_described_as_the_dashboard_reads_them() {
     assert_eq!((reports["units"]["converted"].as_str(), &reports["evaluation"]), (Some("share"), &Value::Null));
     assert_eq!(reports["profile"]["columns"].as_array().unwrap().len(), 3);
     assert!(reports["training"]["contrasts"].is_array());
-    let wrong = get(at, "/v1/models/tow").await;
+    let wrong = get(at, "/v1/models/twoo").await;
     assert_eq!(wrong.json()["hint"], "did you mean 'two'?");
     running.stop().await;
 }
