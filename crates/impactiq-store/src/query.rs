@@ -3,11 +3,12 @@
 //! Pages are cut by key, not by offset: rows that arrive between two pages neither repeat
 //! nor hide others, and the thousandth page costs what the first did.
 
+use std::cmp::Reverse;
 use std::str::FromStr;
 
 use sqlx::AssertSqlSafe;
 
-use crate::database::{Database, Dialect, Pool};
+use crate::database::{Database, Pool};
 use crate::entry::LoggedRow;
 use crate::error::StoreError;
 use crate::insert::without_nul;
@@ -15,6 +16,9 @@ use crate::insert::without_nul;
 /// The most rows of a page.
 pub const MAX_PAGE_ROWS: usize = 10_000;
 const DEFAULT_PAGE_ROWS: usize = 100;
+/// The most models that are asked one by one.
+const MODELS_ONE_BY_ONE: usize = 16;
+const DOING: &str = "reading the log";
 
 /// Which rows to show. Everything left out means "any".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,7 +72,42 @@ pub(crate) async fn query(database: &Database, query: &Query) -> Result<Page, St
         0 => DEFAULT_PAGE_ROWS,
         limit => limit.min(MAX_PAGE_ROWS),
     };
-    let (sql, values) = select(query, cursor, limit + 1, database.dialect());
+    let mut found = Vec::new();
+    for models in model_groups(database, query).await? {
+        let (sql, values) = select(query, &models, cursor, limit + 1);
+        found.extend(fetch(database, sql, values).await?);
+    }
+    found.sort_by_key(|row| (Reverse(row.received_at), Reverse(row.request), row.row_index));
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found
+        .last()
+        .filter(|_| more)
+        .map(|last| Cursor { received_at: last.received_at, request: last.request, row: last.row_index }.to_string());
+    Ok(Page { rows: found.into_iter().map(Found::score).collect(), next })
+}
+
+/// Which models each statement asks for; none means any.
+///
+/// The index by model and time gives the newest rows of one model without looking at others, so a few models
+/// are asked one by one. Many, or those of a caller's identifier, are told apart row by row.
+async fn model_groups(database: &Database, query: &Query) -> Result<Vec<Models>, StoreError> {
+    let Some(model) = &query.model else { return Ok(vec![Models::Any]) };
+    let sql = "SELECT model FROM impactiq_models WHERE name = $1 OR id = $1 ORDER BY model";
+    let numbers: Result<Vec<i64>, _> = match database.pool() {
+        Pool::Sqlite(pool) => sqlx::query_scalar(sql).bind(model).fetch_all(pool).await,
+        Pool::Postgresql(pool) => sqlx::query_scalar(sql).bind(without_nul(model)).fetch_all(pool).await,
+    };
+    let numbers = numbers.map_err(|error| database.fault(DOING, error))?;
+    let few = query.id.is_none() && query.request_id.is_none() && numbers.len() <= MODELS_ONE_BY_ONE;
+    Ok(match few {
+        _ if numbers.is_empty() => Vec::new(),
+        true => numbers.into_iter().map(Models::One).collect(),
+        false => vec![Models::AnyOf(numbers)],
+    })
+}
+
+async fn fetch(database: &Database, sql: String, values: Vec<Value>) -> Result<Vec<Found>, StoreError> {
     let found = match database.pool() {
         Pool::Sqlite(pool) => {
             let mut rows = sqlx::query_as::<_, Found>(AssertSqlSafe(sql));
@@ -91,14 +130,15 @@ pub(crate) async fn query(database: &Database, query: &Query) -> Result<Page, St
             rows.fetch_all(pool).await
         }
     };
-    let mut found = found.map_err(|error| database.fault("reading the log", error))?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found
-        .last()
-        .filter(|_| more)
-        .map(|last| Cursor { received_at: last.received_at, request: last.request, row: last.row_index }.to_string());
-    Ok(Page { rows: found.into_iter().map(Found::score).collect(), next })
+    found.map_err(|error| database.fault(DOING, error))
+}
+
+/// Models of a statement.
+#[derive(Debug, PartialEq)]
+enum Models {
+    Any,
+    One(i64),
+    AnyOf(Vec<i64>),
 }
 
 /// A value in the place of `$1`, `$2` …
@@ -109,9 +149,9 @@ enum Value {
 }
 
 /// The statement of a page; both dialects read it.
-fn select(query: &Query, cursor: Option<Cursor>, limit: usize, dialect: Dialect) -> (String, Vec<Value>) {
+fn select(query: &Query, models: &Models, cursor: Option<Cursor>, limit: usize) -> (String, Vec<Value>) {
     let mut values = Vec::new();
-    let mut conditions = Vec::new();
+    let mut conditions = vec!["s.request = r.request".to_owned()];
     let mut place = |value: Value| {
         values.push(value);
         format!("${}", values.len())
@@ -122,9 +162,14 @@ fn select(query: &Query, cursor: Option<Cursor>, limit: usize, dialect: Dialect)
     if let Some(id) = &query.id {
         conditions.push(format!("s.id = {}", place(Value::Text(id.clone()))));
     }
-    if let Some(model) = &query.model {
-        let model = place(Value::Text(model.clone()));
-        conditions.push(format!("r.model IN (SELECT model FROM impactiq_models WHERE name = {model} OR id = {model})"));
+    match models {
+        Models::Any => {}
+        Models::One(model) => conditions.push(format!("r.model = {}", place(Value::Integer(*model)))),
+        Models::AnyOf(models) => {
+            let list: Vec<String> = models.iter().map(|model| place(Value::Integer(*model))).collect();
+            // The sign keeps the index by model out of it: its rows would have to be sorted by time.
+            conditions.push(format!("+r.model IN ({})", list.join(", ")));
+        }
     }
     if let Some(from) = query.from {
         conditions.push(format!("r.received_at >= {}", place(Value::Integer(from))));
@@ -142,19 +187,18 @@ fn select(query: &Query, cursor: Option<Cursor>, limit: usize, dialect: Dialect)
             "(r.received_at < {at} OR r.request < {request} OR (r.request = {request} AND s.row_index > {row}))"
         ));
     }
-    let condition = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
-    // SQLite takes a look at the join's order as an advice only where it says CROSS: without an
-    // identifier the newest requests lead to their rows, never the other way round.
-    let join = match (dialect, &query.id) {
-        (Dialect::Sqlite, None) => "CROSS JOIN",
-        _ => "JOIN",
+    let condition = conditions.join(" AND ");
+    // The newest requests lead to their rows; with an identifier it is the other way round. SQLite keeps to
+    // the order of a CROSS JOIN; PostgreSQL knows how many rows there are and finds its own.
+    let tables = match query.id {
+        None => "impactiq_requests r CROSS JOIN impactiq_scores s",
+        Some(_) => "impactiq_scores s CROSS JOIN impactiq_requests r",
     };
     let limit = place(Value::Integer(limit as i64));
     let sql = format!(
         "SELECT r.request, r.request_id, r.received_at, r.door, m.name, m.id AS model_id, \
          s.row_index, s.id, CAST(s.scores AS TEXT) AS scores, s.error \
-         FROM impactiq_requests r {join} impactiq_scores s ON s.request = r.request \
-         JOIN impactiq_models m ON m.model = r.model \
+         FROM {tables} JOIN impactiq_models m ON m.model = r.model \
          WHERE {condition} ORDER BY r.received_at DESC, r.request DESC, s.row_index LIMIT {limit}"
     );
     (sql, values)
@@ -235,7 +279,7 @@ mod tests {
     #[test]
     fn what_a_caller_writes_is_a_value_and_never_sql() {
         let wanted = Query { id: Some("'; DROP TABLE impactiq_scores; --".into()), ..Query::default() };
-        let (sql, values) = select(&wanted, None, 11, Dialect::Sqlite);
+        let (sql, values) = select(&wanted, &Models::Any, None, 11);
         assert!(!sql.contains("DROP"), "{sql}");
         assert_eq!(values, [Value::Text(wanted.id.unwrap()), Value::Integer(11)]);
     }

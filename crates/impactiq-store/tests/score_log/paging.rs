@@ -6,11 +6,12 @@ use impactiq_store::{LogSettings, Query, Recorded, ScoreLog, StoreError};
 
 use crate::databases::{TestDatabase, all_rows, databases, drained, request};
 
-/// 300 requests of 0 to 6 rows, five at each moment, of two models.
+/// 300 requests of 0 to 6 rows, five at each moment, of one model that stayed and one in 24 versions.
 async fn filled(database: &TestDatabase) -> ScoreLog {
     let log = database.open().await;
     for number in 0..300_i64 {
         let mut request = request(&format!("r{number}"), 1_000 + number / 5, (number % 7) as u32);
+        request.model_id = format!("sha256:v{}", number % 36);
         if number % 3 == 0 {
             request.model_name = "upsell".into();
             request.model_id = "sha256:def".into();
@@ -72,6 +73,8 @@ async fn filters_give_the_rows_that_they_name() {
         for model in ["upsell", "sha256:def"] {
             check(Query { model: Some(model.into()), ..Query::default() }, &|row| row.model_name == "upsell").await;
         }
+        check(Query { model: Some("churn".into()), ..Query::default() }, &|row| row.model_name == "churn").await;
+        check(Query { model: Some("sha256:v7".into()), ..Query::default() }, &|row| row.model_id == "sha256:v7").await;
         let between = Query { from: Some(1_010), to: Some(1_020), ..Query::default() };
         check(between.clone(), &|row| (1_010..1_020).contains(&row.received_at)).await;
         check(Query { id: Some("customer-3".into()), model: Some("churn".into()), ..between }, &|row| {
