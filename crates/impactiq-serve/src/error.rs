@@ -132,6 +132,7 @@ impl ServeError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            ServeError::Setting { key: "name", .. } => "e.g. `impactiq key shop --role score`".into(),
             ServeError::Setting { key, .. } => {
                 format!("correct `{}`; `impactiq serve --help` lists every setting", key.replace('_', "-"))
             }
