@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::harness::{Folder, Ran, snapshot};
 
 /// A server that is killed when a test gives up.
-struct Serving {
-    child: Child,
-    url: String,
+pub struct Serving {
+    pub child: Child,
+    pub url: String,
 }
 
 impl Serving {
