@@ -5,7 +5,7 @@
 //! the same bytes on any number of threads.
 
 // A file uses only files above it: error, estimate, tails, named, least_squares, robust,
-// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, dose_balance, radix, scored, slice, curve, area, sklift,
+// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, confidence_sequence (bets, mean, effect), drift (reference, window, assignment, decay), dose_balance, radix, scored, slice, curve, area, sklift,
 // causalml, rate, half_samples, calibration, policy_value, targeting, ranking, report.
 pub mod area;
 mod arms;
@@ -14,8 +14,10 @@ mod balance;
 pub mod binary_response;
 pub mod calibration;
 pub mod causalml;
+pub mod confidence_sequence;
 pub mod curve;
 pub mod dose_balance;
+pub mod drift;
 pub mod error;
 pub mod estimands;
 pub mod estimate;
