@@ -88,6 +88,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make an API key for the server.
     Key(KeyArgs),
+    /// Compute windowed features of users over a file of events.
+    Windows(WindowsArgs),
     /// Draw rows of observational data as if a trial had been run on the comparable ones.
     PseudoExperiment(PseudoExperimentArgs),
     /// Generate data whose true effects are known.
@@ -306,6 +308,20 @@ impl From<KeyRole> for impactiq_serve::Role {
             KeyRole::Admin => impactiq_serve::Role::Admin,
         }
     }
+}
+
+/// `windows`
+#[derive(Debug, Args)]
+pub struct WindowsArgs {
+    /// The stream's configuration, with a section `windows:`.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// Events: a file, a glob or a directory, one row each.
+    #[arg(short, long, value_name = "DATA")]
+    pub data: String,
+    /// The file to write, events with their features: .csv, .csv.gz, .csv.zst, .parquet or .ndjson.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// `pseudo-experiment`

@@ -12,6 +12,7 @@ use impactiq_io::IoError;
 use impactiq_metrics::MetricsError;
 use impactiq_score::ScoreError;
 use impactiq_serve::ServeError;
+use impactiq_stream::StreamError;
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,7 @@ from_library_error!(
         _ => "check the path and the file",
     },
     CausalError => of_causal,
+    StreamError => |_| "docs/guide/windows.md describes the section `windows:`",
     ServeError => |_| "`impactiq serve --help` lists every setting",
     ScoreError => |error| match error {
         ScoreError::Causal(error) => of_causal(error),

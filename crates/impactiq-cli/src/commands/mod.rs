@@ -18,6 +18,7 @@ mod score;
 mod serve;
 mod synth;
 mod train;
+mod windows;
 
 pub use context::Context;
 
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli, context: Context<'_>) -> Outcome<Exit> {
         Command::Score(args) => score::run(args, context),
         Command::Serve(args) => serve::run(args, context),
         Command::Key(args) => serve::key(args, context),
+        Command::Windows(args) => windows::run(args, context),
         Command::PseudoExperiment(args) => pseudo_experiment::run(args, context),
         Command::Synth(args) => synth::run(args, context),
         Command::Data(args) => data::run(args, context),

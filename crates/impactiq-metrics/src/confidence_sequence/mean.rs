@@ -174,8 +174,8 @@ impl ConfidenceSequence {
     /// An empirical-Bernstein sequence (Howard, Ramdas, McAuliffe & Sekhon 2021, Theorem 4) over a
     /// discrete mixture of bets: mean ± c·u(V/c²)/n, V = Σ(x − prediction)², c the largest
     /// distance of a row from a prediction. Waudby-Smith & Ramdas (2024) choose one bet per row
-    /// instead (their equation 15); a mixture is as wide, but its state can be added, alpha can
-    /// be chosen later, and a moving mean is covered as it stands rather than weighted by bets.
+    /// instead (the predictable plug-in); a mixture's state can be added, alpha can be chosen later,
+    /// and a moving mean is covered as it stands rather than weighted by bets.
     pub fn exact(&self, alpha: f64) -> Estimate {
         let Some((scale, feasible)) = self.scale() else {
             return Estimate::undefined("the outcome has no stated range; use the asymptotic interval");
@@ -203,8 +203,8 @@ impl ConfidenceSequence {
     /// during the burn-in.
     ///
     /// mean ± σ̂·√(2(nρ² + 1)/(n²ρ²) · ln(√(nρ² + 1)/α)), ρ² = (−2 ln α + ln(−2 ln α) + 1)/`tuned_for`
-    /// (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, Theorem 2.2 and Appendix B): the width
-    /// a Gaussian walk would need, to which the sums are coupled.
+    /// (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, the Gaussian mixture and its tuning): the
+    /// width a Gaussian walk would need, to which the sums are coupled.
     pub fn asymptotic(&self, alpha: f64, tuned_for: f64, burn_in: &BurnIn) -> Estimate {
         if let Some(refusal) = self.refusal(alpha) {
             return refusal;

@@ -16,7 +16,7 @@ const CONCENTRATION: f64 = 1_000.0;
 const TILTS: [f64; 10] = [0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0, 1.7, 3.0];
 
 /// Arms with constant expected shares: a Dirichlet mixture against the multinomial
-/// (Lindon & Malek 2022, section 3).
+/// (Lindon & Malek 2022).
 ///
 /// ```
 /// use impactiq_metrics::drift::SequentialSrm;

@@ -49,13 +49,27 @@ pub struct EventRef<'a> {
 }
 
 impl Events {
-    /// Events of JSON objects, and what did not fit in them.
+    /// Events of JSON objects, and why some rows are none.
+    ///
+    /// A visit has no amount and a purchase no page: an absent column of an event is a missing
+    /// value, whatever other keys there are. Only a user and a time must be there.
     ///
     /// # Errors
     /// [`StreamError::Io`].
     pub fn of_json(plan: &WindowPlan, rows: &[Value]) -> Result<(Self, Vec<RowError>), StreamError> {
-        let (batch, errors) = json_rows_to_batch(rows, plan.schema())?;
-        Ok((Self::of_batch(plan, &batch, &errors)?, errors))
+        let complete: Vec<Value> = rows.iter().map(|row| with_every_column(plan, row)).collect();
+        let (batch, mut errors) = json_rows_to_batch(&complete, plan.schema())?;
+        let events = Self::of_batch(plan, &batch, &errors)?;
+        let config = plan.config();
+        for row in (0..events.n_rows()).filter(|row| !events.usable[*row]) {
+            if errors.iter().all(|error| error.row != row as u64) {
+                let column = if events.users.is_null(row) { &config.user } else { &config.time };
+                let reason = "is missing, and no event is without".to_owned();
+                errors.push(RowError { row: row as u64, column: column.clone(), value: String::new(), reason });
+            }
+        }
+        errors.sort_by_key(|error| error.row);
+        Ok((events, errors))
     }
 
     /// Events of a batch that was cast to the plan's schema; `errors` are what did not fit.
@@ -117,6 +131,12 @@ impl Events {
     }
 }
 
+fn with_every_column(plan: &WindowPlan, row: &Value) -> Value {
+    let Value::Object(object) = row else { return row.clone() };
+    let fields = plan.schema().fields().iter();
+    Value::Object(fields.map(|f| (f.name.clone(), object.get(&f.name).cloned().unwrap_or(Value::Null))).collect())
+}
+
 /// Values are told apart by 64 bits of their SHA-256: two of a billion distinct ones share them
 /// with a chance of 3 %.
 fn key_of(value: &str) -> u64 {
@@ -157,4 +177,46 @@ fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray, Strea
 fn missing(name: &str, batch: &RecordBatch) -> StreamError {
     let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     DataError::missing_column(name, &names).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::windows::WindowsConfig;
+
+    #[test]
+    fn rows_that_are_no_events_say_why_and_absent_columns_are_missing_values() {
+        let text = "windows: {user: u, time: t, features: {a: {sum: amount, over: 1d}, b: {distinct: p, over: 1d}}}";
+        let plan = WindowPlan::new(&WindowsConfig::from_yaml(text, "s.yaml").unwrap()).unwrap();
+        let time = "2026-01-31T12:00:00Z";
+        let rows = [
+            json!({"u": 1, "t": time, "amounts": 3}),
+            json!({"t": time}),
+            json!({"u": "a", "t": null}),
+            json!({"u": "a", "t": "noon"}),
+            json!({"u": "a", "t": time, "amount": "much"}),
+            json!("no object"),
+            json!({"u": "a", "t": 1_700_000_000}),
+        ];
+        let (events, errors) = Events::of_json(&plan, &rows).unwrap();
+        assert_eq!(events.get(0).unwrap().user, "1");
+        assert!(events.get(0).unwrap().numbers[0].is_nan() && (1..7).all(|row| events.get(row).is_none()));
+        let told: Vec<(u64, &str)> = errors.iter().map(|error| (error.row, error.column.as_str())).collect();
+        assert_eq!(told, [(1, "u"), (2, "t"), (3, "t"), (4, "amount"), (5, "u"), (6, "t")]);
+        assert!(events.get(7).is_none());
+    }
+
+    #[test]
+    fn a_value_is_the_same_key_however_it_is_written() {
+        let text = "windows: {user: u, time: t, time_unit: ms, features: {b: {distinct: p, over: 1d}}}";
+        let plan = WindowPlan::new(&WindowsConfig::from_yaml(text, "s.yaml").unwrap()).unwrap();
+        let rows = [42.into(), json!("42"), json!(42.0), json!(43), json!(null)]
+            .map(|p| json!({"u": "a", "t": 1_500, "p": p}));
+        let (events, _) = Events::of_json(&plan, &rows).unwrap();
+        let keys: Vec<u64> = (0..5).map(|row| events.get(row).unwrap().keys[0]).collect();
+        assert!(keys[0] == keys[1] && keys[1] == keys[2] && keys[2] != keys[3] && keys[4] == NO_KEY);
+        assert_eq!(events.get(0).unwrap().time, 1_500_000);
+    }
 }
