@@ -10,7 +10,6 @@ mod formats;
 mod harness;
 mod hillstrom;
 mod kept;
-mod killed;
 mod serve;
 mod walk;
 mod windows;
