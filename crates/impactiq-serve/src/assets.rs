@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use rust_embed::RustEmbed;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../dashboard/dist"]
+#[folder = "../../dashboard/dist"]
 #[allow_missing = true]
 struct Dist;
 
@@ -62,6 +62,12 @@ fn content_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dashboard_that_is_built_is_in_the_binary() {
+        let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dashboard/dist/index.html");
+        assert_eq!(has_dashboard(), std::path::Path::new(built).is_file());
+    }
 
     #[test]
     fn there_is_always_a_page_and_never_a_file_from_elsewhere() {

@@ -10,6 +10,7 @@ mod formats;
 mod harness;
 mod hillstrom;
 mod kept;
+mod killed;
 mod serve;
 mod walk;
 mod windows;
