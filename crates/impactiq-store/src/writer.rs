@@ -140,7 +140,9 @@ impl Writer {
             }
             self.queue.settle(&waiting.request);
             // A caller who went away has no use for the answer.
-            let _ = waiting.reply.map(|reply| reply.send(Ok(recorded)));
+            if let Some(reply) = waiting.reply {
+                let _ = reply.send(Ok(recorded));
+            }
         }
     }
 

@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn depth_is_counted_outside_of_texts_only() {
-        assert!(!is_too_deep(&vec![b'['; MAX_DEPTH]));
-        assert!(is_too_deep(&vec![b'['; MAX_DEPTH + 1]));
+        assert!(!is_too_deep(&[b'['; MAX_DEPTH]));
+        assert!(is_too_deep(&[b'['; MAX_DEPTH + 1]));
         let text = format!("{{\"a\": \"{}\\\"{}\"}}", "[".repeat(100), "{".repeat(100));
         assert!(!is_too_deep(text.as_bytes()));
         assert_eq!(json::<Value>(&[b'['; 1_000_000]).unwrap_err().code, Code::TooDeep);

@@ -2,7 +2,7 @@
 //!
 //! When and how often is somebody else's business; see `writer` for the score log's own.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 
 use crate::database::{Database, InnerTransaction, Pool, WriteTransaction};
 use crate::entry::{LoggedRequest, Recorded, Seen};
@@ -46,12 +46,12 @@ pub(crate) async fn insert_numbered(
     let mut models = HashMap::new();
     for request in requests {
         let key = (request.model_name.as_str(), request.model_id.as_str());
-        if !models.contains_key(&key) {
+        if let Entry::Vacant(free) = models.entry(key) {
             let number = match &mut transaction.inner {
                 InnerTransaction::Sqlite(inner) => sqlite::model(inner, key).await,
                 InnerTransaction::Postgresql(inner) => postgresql::model(inner, key).await,
             };
-            models.insert(key, number.map_err(|error| database.fault(DOING, error))?);
+            free.insert(number.map_err(|error| database.fault(DOING, error))?);
         }
     }
     let models: Vec<i64> = requests.iter().map(|r| models[&(r.model_name.as_str(), r.model_id.as_str())]).collect();
