@@ -50,16 +50,26 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Cargo, as from a shell. `cargo run` tells its program which package it is; build scripts that
+/// watch that variable (ring's) would take it for a change and compile half the house again.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Builds the release binary (a matter of a second when nothing changed) and says where it
 /// is; `XTASK_BINARY` names one that is built already.
 pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("XTASK_BINARY") {
         return Ok(PathBuf::from(path));
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    run(Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "--package", "impactiq-cli"])
-        .current_dir(root()?))?;
+    run(cargo().args(["build", "--quiet", "--release", "--locked", "--package", "impactiq-cli"]).current_dir(root()?))?;
     let path = target()?.join("release").join(format!("impactiq{}", std::env::consts::EXE_SUFFIX));
     if !path.is_file() {
         bail!("{} was not built", path.display());

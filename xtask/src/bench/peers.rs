@@ -90,9 +90,8 @@ pub fn built(package: &str, name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("XTASK_EXAMPLES") {
         return Ok(PathBuf::from(folder).join(name));
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = ["build", "--quiet", "--release", "--locked", "--package", package, "--example", name];
-    workspace::run(Command::new(cargo).args(build).current_dir(workspace::root()?))?;
+    workspace::run(workspace::cargo().args(build).current_dir(workspace::root()?))?;
     Ok(workspace::target()?.join("release/examples").join(name))
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::list::Target;
+use crate::workspace;
 
 /// A mutant that has not come to a verdict by then is noticed.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -26,8 +27,7 @@ pub enum Verdict {
 
 /// Builds tests of a crate in a workspace; gives their programs.
 pub fn build(source: &Path, package: &str, target: Option<Target>) -> Result<Vec<PathBuf>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = workspace::cargo();
     command.args(["test", "--release", "--locked", "--no-run", "--quiet", "--message-format", "json", "-p", package]);
     // One unit makes the fastest trees and the slowest builds; a verdict needs neither.
     command.args(["--config", "profile.release.package.impactiq-trees.codegen-units=16"]);

@@ -65,7 +65,7 @@ pub(crate) struct InvocationsResponse {
 }
 
 /// Score rows the way MLflow's clients ask.
-#[utoipa::path(post, path = "/invocations", tag = "mlflow", params(ModelQuery), request_body(content((InvocationsRequest = "application/json"), (String = "text/csv"))), responses((status = 200, description = "Scores, one per row, in order", body = InvocationsResponse), (status = 400, description = "A body that cannot be read", body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/invocations", tag = "mlflow", params(ModelQuery), request_body(content((InvocationsRequest = "application/json"), (String = "text/csv"))), responses((status = 200, description = "Scores, one per row, in order", body = InvocationsResponse), (status = 400, description = "A body that cannot be read", body = ProblemBody, content_type = "application/problem+json"), (status = 404, description = "No such model", body = ProblemBody, content_type = "application/problem+json"), (status = 413, description = "Too many bytes or rows", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn invocations(State(desk): State<Arc<Desk>>, request: Request) -> Result<Response<Body>, Problem> {
     let model = query::<ModelQuery>(request.uri())?.find(&desk)?;
     let content = content(request.headers())?;

@@ -72,7 +72,7 @@ pub(crate) struct ScoresPage {
 }
 
 /// Look scores up.
-#[utoipa::path(get, path = "/v1/scores", tag = "scores", params(ScoresQuery), responses((status = 200, description = "Scores, the newest first", body = ScoresPage), (status = 404, description = "This server keeps no log", body = ProblemBody, content_type = "application/problem+json"), (status = 503, description = "The log cannot be reached", body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/scores", tag = "scores", params(ScoresQuery), responses((status = 200, description = "Scores, the newest first", body = ScoresPage), (status = 400, description = "A filter that cannot be meant", body = ProblemBody, content_type = "application/problem+json"), (status = 404, description = "This server keeps no log", body = ProblemBody, content_type = "application/problem+json"), (status = 503, description = "The log cannot be reached", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn scores(State(desk): State<Arc<Desk>>, uri: Uri) -> Result<impl IntoResponse, Problem> {
     let asked: ScoresQuery = query(&uri)?;
     let Some(log) = &desk.log else {

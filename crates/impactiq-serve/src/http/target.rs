@@ -228,7 +228,7 @@ pub(crate) struct ListQuery {
 /// Whom to treat, best first.
 ///
 /// CSV in, CSV out: your columns and `score`. With `all=true` every row stays, and `treat` says 1 or 0.
-#[utoipa::path(post, path = "/v1/target/list", tag = "targeting", params(ListQuery), request_body(content = String, content_type = "text/csv"), responses((status = 200, description = "The rows to treat, best first", body = String, content_type = "text/csv"), (status = 400, description = "A file that cannot be read, or no cut", body = ProblemBody, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/target/list", tag = "targeting", params(ListQuery), request_body(content = String, content_type = "text/csv"), responses((status = 200, description = "The rows to treat, best first", body = String, content_type = "text/csv"), (status = 400, description = "A file that cannot be read, or no cut", body = ProblemBody, content_type = "application/problem+json"), (status = 404, description = "No such model", body = ProblemBody, content_type = "application/problem+json"), (status = 413, description = "Too many bytes or rows", body = ProblemBody, content_type = "application/problem+json")))]
 pub(crate) async fn list(State(desk): State<Arc<Desk>>, request: Request) -> Result<Response<Body>, Problem> {
     let asked: ListQuery = query(request.uri())?;
     let model = ModelQuery { model: asked.model.clone() }.find(&desk)?;
