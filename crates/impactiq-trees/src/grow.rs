@@ -262,9 +262,8 @@ impl<C: Criterion> Grower<C> {
         let (small_may, large_may) = (self.may_split(small, task), self.may_split(large, task));
         if let Some(mut histogram) = histogram {
             if large_may && large.split.len() > SMALL_ROWS {
-                let mut own = self.buffer();
-                let (which, rows) = ((&self.layout, task.features), tile.split.node(small.split.clone()));
-                histogram::build_beside(task.criterion, which, rows, &mut self.scratch, &mut own, &mut histogram);
+                let own = self.histogram(tile, task, small.split.clone());
+                histogram::subtract(&mut histogram, &own);
                 large.histogram = Some(histogram);
                 small.histogram = Some(own);
             } else {

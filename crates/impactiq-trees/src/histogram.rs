@@ -164,49 +164,19 @@ pub fn build<C: Criterion>(
     scratch: &mut Scratch<C::Cell>,
     out: &mut [C::Stats],
 ) {
-    fill(criterion, (layout, features), rows, scratch, Sums { own: out, parent: None });
-}
-
-/// As [`build`] for one child, and takes its sums from `parent`, which becomes the other child's histogram.
-pub fn build_beside<C: Criterion>(
-    criterion: &C,
-    (layout, features): (&Layout, &[u32]),
-    rows: Rows<'_, C::Row>,
-    scratch: &mut Scratch<C::Cell>,
-    out: &mut [C::Stats],
-    parent: &mut [C::Stats],
-) {
-    fill(criterion, (layout, features), rows, scratch, Sums { own: out, parent: Some(parent) });
-}
-
-/// Where sums go: a histogram, and perhaps that of the parent which they are taken from.
-struct Sums<'a, S> {
-    own: &'a mut [S],
-    parent: Option<&'a mut [S]>,
-}
-
-fn fill<C: Criterion>(
-    criterion: &C,
-    (layout, features): (&Layout, &[u32]),
-    rows: Rows<'_, C::Row>,
-    scratch: &mut Scratch<C::Cell>,
-    sums: Sums<'_, C::Stats>,
-) {
     let n = rows.selection.n_rows();
+    out.fill(C::Stats::ZERO);
     let n_pieces = (n / PIECE_ROWS).clamp(1, MAX_PIECES);
     if n_pieces == 1 {
-        build_piece(criterion, (layout, features), rows, scratch, sums);
+        build_piece(criterion, layout, features, rows, scratch, out);
         return;
     }
     let piece_sums = |piece: usize, scratch: &mut Scratch<C::Cell>| {
-        let mut own = vec![C::Stats::ZERO; layout.n_cells()];
+        let mut sums = vec![C::Stats::ZERO; out_len(layout)];
         let range = n * piece / n_pieces..n * (piece + 1) / n_pieces;
-        let sums = Sums { own: &mut own, parent: None };
-        build_piece(criterion, (layout, features), rows.part(range), scratch, sums);
-        own
+        build_piece(criterion, layout, features, rows.part(range), scratch, &mut sums);
+        sums
     };
-    let Sums { own: out, parent } = sums;
-    out.fill(C::Stats::ZERO);
     let pieces: Vec<Vec<C::Stats>> =
         (0..n_pieces).into_par_iter().map_init(Scratch::default, |scratch, piece| piece_sums(piece, scratch)).collect();
     for piece in &pieces {
@@ -214,40 +184,27 @@ fn fill<C: Criterion>(
             *out += *sum;
         }
     }
-    if let Some(parent) = parent {
-        subtract(parent, out);
-    }
 }
 
-/// Feature by feature its sums are cleared, filled and taken from the parent's while they are in the first-level
-/// cache: in nodes of some thousand rows three walks over all sums cost as much as the rows.
+fn out_len(layout: &Layout) -> usize {
+    layout.n_cells()
+}
+
 fn build_piece<C: Criterion>(
     criterion: &C,
-    (layout, features): (&Layout, &[u32]),
+    layout: &Layout,
+    features: &[u32],
     rows: Rows<'_, C::Row>,
     scratch: &mut Scratch<C::Cell>,
-    mut sums: Sums<'_, C::Stats>,
+    out: &mut [C::Stats],
 ) {
     let n = rows.selection.n_rows();
-    if n == 0 || features.len() < layout.n_features() {
-        sums.own.fill(C::Stats::ZERO);
-    }
     let mut start = 0;
     while start < n {
         let end = n.min(start + CELL_ROWS);
         let slots = observe::<C>(rows.part(start..end), features, scratch);
         for (slot, &feature) in slots.iter_mut().zip(features) {
-            let range = layout.range(feature as usize);
-            let own = &mut sums.own[range.clone()];
-            if start == 0 {
-                own.fill(C::Stats::ZERO);
-            }
-            flush_feature(criterion, slot, own);
-            if end == n
-                && let Some(parent) = &mut sums.parent
-            {
-                subtract(&mut parent[range], own);
-            }
+            flush_feature(criterion, slot, &mut out[layout.range(feature as usize)]);
         }
         start = end;
     }
@@ -469,14 +426,7 @@ mod tests {
             };
             let mut parent = sums(Selection::Run { first: 0, n });
             let child = sums(Selection::Positions(&left));
-            let (mut beside, mut own) = (parent.clone(), child.clone());
-            own.fill(Stats::ZERO);
-            let rows_of_child = Rows { records: &records, selection: Selection::Positions(&left) };
-            let which = (&layout, &[0u32, 1, 2][..]);
-            build_beside(&newton, which, rows_of_child, &mut Scratch::default(), &mut own, &mut beside);
             subtract(&mut parent, &child);
-            prop_assert_eq!(&own, &child);
-            prop_assert_eq!(&beside, &parent);
             let flat: Vec<[f64; 3]> = parent.iter().map(|s| [s.gradient, s.hessian, f64::from(s.n_rows)]).collect();
             prop_assert_eq!(flat, direct(&x, &rows, &newton, &right));
         }

@@ -215,12 +215,8 @@ impl<'a, C: Criterion> Scan<'a, C> {
         if right.n_rows() < min_rows.max(1) || right.weight() < min_weight {
             return;
         }
-        let least = self.best.as_ref().map_or(min_gain, |best| best.gain);
-        if !self.criterion.may_gain(&self.node, left, &right, least) {
-            return;
-        }
         let Some(gain) = self.criterion.gain(&self.node, left, &right) else { return };
-        if gain > least {
+        if gain > self.best.as_ref().map_or(min_gain, |best| best.gain) {
             let rule = rule(left, &right);
             self.best = Some(Split { feature: self.feature, rule, gain, left: *left, right });
         }

@@ -51,13 +51,6 @@ pub trait Criterion: Sync {
     /// How much better two children are than their parent; `None`: not admissible.
     fn gain(&self, node: &Self::Node, left: &Self::Stats, right: &Self::Stats) -> Option<f64>;
 
-    /// Whether a cut might gain more than `least`: a cheap look that spares most cuts the exact
-    /// [`Criterion::gain`]. It may say yes in vain, but never no where the gain is more.
-    #[inline(always)]
-    fn may_gain(&self, _node: &Self::Node, _left: &Self::Stats, _right: &Self::Stats, _least: f64) -> bool {
-        true
-    }
-
     /// Sorts the categories of a feature, so that the scan over prefixes finds a good set.
     fn order(&self, node: &Self::Node, category: &Self::Stats) -> f64;
 }

@@ -193,18 +193,6 @@ impl Criterion for Newton {
         (gain > children * 1e-13).then_some(gain)
     }
 
-    /// Without its two divisions, both sides times the product of the curvatures; rounding is far
-    /// below the part that is let through.
-    #[inline(always)]
-    fn may_gain(&self, node: &NewtonNode, left: &NewtonStats, right: &NewtonStats, least: f64) -> bool {
-        let (on_left, on_right) = (left.hessian + self.l2, right.hessian + self.l2);
-        let children = left.gradient * left.gradient * on_right + right.gradient * right.gradient * on_left;
-        let wanted = (least + node.score) * (1.0 - 1e-9) * on_left * on_right;
-        // Numbers so large or small that products leave the range are looked at exactly, NaN too.
-        let refused = children < wanted && wanted < f64::MAX && children > f64::MIN_POSITIVE;
-        !refused
-    }
-
     fn order(&self, node: &NewtonNode, category: &NewtonStats) -> f64 {
         let smooth = self.category_smoothing;
         let hessian = category.hessian + smooth * node.mean_hessian;
@@ -247,26 +235,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn the_cheap_look_lets_every_better_cut_through(
-            (a, b) in ((-1e3f64..1e3, 0f64..1e3), (-1e3f64..1e3, 0f64..1e3)),
-            (l2, share, digits) in (0f64..3.0, 0f64..1.5, 0i32..18),
-        ) {
-            let newton = Newton { l2, category_smoothing: 0.0, grid: Grid::new(10, 1.0, 1.0) };
-            let (left, right) = (stats(a.0, a.1, 5), stats(b.0, b.1, 5));
-            let mut total = left;
-            total += right;
-            let Some(node) = newton.node(&total) else { return Ok(()) };
-            let gain = newton.gain(&node, &left, &right);
-            // Far from the gain, and from just below it to just above.
-            let near = gain.unwrap_or(1.0) * (1.0 + (share - 0.75) * 10f64.powi(-digits));
-            for least in [0.0, near, gain.unwrap_or(1.0) * share] {
-                let more = gain.is_some_and(|gain| gain > least);
-                prop_assert!(!more || newton.may_gain(&node, &left, &right, least), "{gain:?} {least}");
-            }
-            prop_assert!(!newton.may_gain(&node, &left, &right, 1e10) || a.1 + l2 < 1e-3 || b.1 + l2 < 1e-3);
-        }
-
         #[test]
         fn sums_on_the_grid_are_exact_whatever_the_order(
             values in prop::collection::vec((-1e3f64..1e3, 0f64..3.0), 1..300),
