@@ -10,8 +10,13 @@ use anyhow::{Context, Result, bail};
 use crate::workspace;
 
 /// Pages: what to ask the binary for, and the file it becomes.
-const PAGES: [(&str, &str); 4] =
-    [("config", "config.md"), ("cli", "cli.md"), ("errors", "errors.md"), ("schema", "config.schema.json")];
+const PAGES: [(&str, &str); 5] = [
+    ("config", "config.md"),
+    ("cli", "cli.md"),
+    ("http", "http.md"),
+    ("errors", "errors.md"),
+    ("schema", "config.schema.json"),
+];
 
 /// Writes the pages, or compares them with what stands there.
 pub fn run(check: bool) -> Result<()> {

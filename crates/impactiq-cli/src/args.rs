@@ -84,6 +84,12 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Score a data file of any size.
     Score(ScoreArgs),
+    /// Answer over HTTP, with a dashboard.
+    Serve(ServeArgs),
+    /// Make an API key for the server.
+    Key(KeyArgs),
+    /// Compute windowed features of users over a file of events.
+    Windows(WindowsArgs),
     /// Draw rows of observational data as if a trial had been run on the comparable ones.
     PseudoExperiment(PseudoExperimentArgs),
     /// Generate data whose true effects are known.
@@ -127,6 +133,9 @@ pub struct CheckArgs {
     /// Also draw the balance of the arms to this SVG file.
     #[arg(long, value_name = "FILE")]
     pub chart: Option<PathBuf>,
+    /// Leave the results with this model, which must be of the same data: the dashboard shows them.
+    #[arg(short, long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
 }
 
 /// `train`
@@ -164,6 +173,13 @@ pub struct EvaluateArgs {
     /// Exit with 1 when this holds, e.g. "rate_autoc.lower <= 0" or "visit/1: uplift_at_10 < 0.02" (repeatable).
     #[arg(long, value_name = "CONDITION")]
     pub fail_if: Vec<String>,
+    /// Leave the results with the model, also those on other data (with -d); results on the hold-out are
+    /// left there anyway, for the dashboard.
+    #[arg(long, requires = "model", conflicts_with = "no_keep")]
+    pub keep: bool,
+    /// Leave nothing with the model.
+    #[arg(long)]
+    pub no_keep: bool,
 }
 
 /// `score`
@@ -184,6 +200,128 @@ pub struct ScoreArgs {
     /// Stop at the first row that cannot be scored instead of writing it with an empty score.
     #[arg(long)]
     pub strict: bool,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// A model directory, or NAME=DIR (repeatable); the first one answers requests that name none.
+    #[arg(short, long, value_name = "[NAME=]DIR", env = "IMPACTIQ_MODEL", hide_env = true)]
+    pub model: Vec<String>,
+    /// The address to listen on (default: 127.0.0.1:8501). Beyond this machine it takes --keys.
+    #[arg(long, value_name = "ADDRESS", env = "IMPACTIQ_LISTEN", hide_env = true)]
+    pub listen: Option<String>,
+    /// The file of API keys; `impactiq key` makes its lines. Without it only this machine can ask.
+    #[arg(long, value_name = "FILE", env = "IMPACTIQ_KEYS", hide_env = true)]
+    pub keys: Option<PathBuf>,
+    /// The score log: a SQLite file, postgres://…, or none (default: impactiq-scores.sqlite).
+    #[arg(long, value_name = "FILE|URL", env = "IMPACTIQ_LOG", hide_env = true)]
+    pub log: Option<String>,
+    /// Answer only when the scores are safely in the log.
+    #[arg(long, env = "IMPACTIQ_LOG_DURABLE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
+    pub log_durable: bool,
+    /// How long scores are kept, e.g. 90d (default: for ever).
+    #[arg(long, value_name = "TIME", env = "IMPACTIQ_LOG_KEEP", hide_env = true)]
+    pub log_keep: Option<String>,
+    /// Where the active model is remembered, or none (default: beside the log).
+    #[arg(long, value_name = "FILE", env = "IMPACTIQ_STATE", hide_env = true)]
+    pub state: Option<String>,
+    /// A file of columns that requests may leave out (CSV, Parquet, NDJSON).
+    #[arg(long, value_name = "FILE", env = "IMPACTIQ_LOOKUP", hide_env = true)]
+    pub lookup: Option<PathBuf>,
+    /// The column by which they are found.
+    #[arg(long, value_name = "COLUMN", env = "IMPACTIQ_LOOKUP_KEY", hide_env = true)]
+    pub lookup_key: Option<String>,
+    /// How often the file is read again even if it looks the same, e.g. 10m.
+    #[arg(long, value_name = "TIME", env = "IMPACTIQ_LOOKUP_REFRESH", hide_env = true)]
+    pub lookup_refresh: Option<String>,
+    /// Bytes a request may have (default: 67108864).
+    #[arg(long, value_name = "BYTES", env = "IMPACTIQ_MAX_BODY", hide_env = true)]
+    pub max_body: Option<usize>,
+    /// Rows a request may have (default: 200000).
+    #[arg(long, value_name = "N", env = "IMPACTIQ_MAX_ROWS", hide_env = true)]
+    pub max_rows: Option<usize>,
+    /// Seconds an answer may take (default: 30).
+    #[arg(long, value_name = "SECONDS", env = "IMPACTIQ_TIMEOUT", hide_env = true)]
+    pub timeout: Option<f64>,
+    /// Requests that are scored at once (default: twice the cores).
+    #[arg(long, value_name = "N", env = "IMPACTIQ_CONCURRENCY", hide_env = true)]
+    pub concurrency: Option<usize>,
+    /// Requests that may wait for their turn; more are sent away with 503 (default: 256).
+    #[arg(long, value_name = "N", env = "IMPACTIQ_QUEUE", hide_env = true)]
+    pub queue: Option<usize>,
+    /// Open connections (default: 4096).
+    #[arg(long, value_name = "N", env = "IMPACTIQ_MAX_CONNECTIONS", hide_env = true)]
+    pub max_connections: Option<usize>,
+    /// Requests a second of one key; more are sent away with 429 (default: no limit).
+    #[arg(long, value_name = "N", env = "IMPACTIQ_REQUESTS_PER_SECOND", hide_env = true)]
+    pub requests_per_second: Option<u32>,
+    /// A YAML file with these settings, `_` for `-`; flags and environment beat it.
+    #[arg(long, value_name = "FILE", env = "IMPACTIQ_SETTINGS", hide_env = true)]
+    pub settings: Option<PathBuf>,
+    /// How events are written to stderr.
+    #[arg(long, value_enum, default_value_t, env = "IMPACTIQ_LOG_FORMAT", hide_env = true)]
+    pub log_format: LogFormat,
+    /// Open the dashboard in a browser.
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// `key`
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// Whose key it is, or what for.
+    pub name: String,
+    /// What it may do: ask for scores; also look at models, reports and the log; also promote models.
+    #[arg(long, value_enum)]
+    pub role: KeyRole,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyRole {
+    /// Ask for scores.
+    Score,
+    /// Also look at models, reports and the log.
+    Read,
+    /// Also change which model answers.
+    Admin,
+}
+
+impl From<KeyRole> for impactiq_serve::Role {
+    fn from(role: KeyRole) -> Self {
+        match role {
+            KeyRole::Score => impactiq_serve::Role::Score,
+            KeyRole::Read => impactiq_serve::Role::Read,
+            KeyRole::Admin => impactiq_serve::Role::Admin,
+        }
+    }
+}
+
+/// `windows`
+#[derive(Debug, Args)]
+pub struct WindowsArgs {
+    /// The stream's configuration, with a section `windows:`.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// Events: a file, a glob or a directory, one row each.
+    #[arg(short, long, value_name = "DATA")]
+    pub data: String,
+    /// The file to write, events with their features: .csv, .csv.gz, .csv.zst, .parquet or .ndjson.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
 }
 
 /// `pseudo-experiment`
@@ -284,6 +422,8 @@ pub enum ReferencePage {
     Config,
     /// Every command and flag.
     Cli,
+    /// Every route of the server.
+    Http,
     /// Exit codes and errors.
     Errors,
     /// The configuration's JSON Schema.

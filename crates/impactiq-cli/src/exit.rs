@@ -11,6 +11,8 @@ use impactiq_data::DataError;
 use impactiq_io::IoError;
 use impactiq_metrics::MetricsError;
 use impactiq_score::ScoreError;
+use impactiq_serve::ServeError;
+use impactiq_stream::StreamError;
 
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,8 @@ from_library_error!(
         _ => "check the path and the file",
     },
     CausalError => of_causal,
+    StreamError => |_| "docs/guide/windows.md describes the section `windows:`",
+    ServeError => |_| "`impactiq serve --help` lists every setting",
     ScoreError => |error| match error {
         ScoreError::Causal(error) => of_causal(error),
         _ => "check the model directory and the file",

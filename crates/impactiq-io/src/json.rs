@@ -6,15 +6,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use impactiq_data::error::closest_name;
-use impactiq_data::{Field, Schema};
+use impactiq_data::{Field, RawType, Schema};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::cast::{arrow_schema, batch_of, build, finite};
 use crate::error::{IoError, RowError};
-use crate::value::Cell;
+use crate::value::{Cell, date_text, timestamp_text};
 
 /// A value of a JSON object, borrowed from its text where possible.
 #[derive(Clone, Debug, Default)]
@@ -241,6 +242,37 @@ pub fn json_rows_to_batch(rows: &[Value], schema: &Schema) -> Result<(RecordBatc
     Ok((batch_of(arrow_schema(schema), columns, rows.len()), errors))
 }
 
+/// A cell of a cast column as JSON: the value that the row really has. Numbers are those of the
+/// column's type (0.1 of 32 bits is not 0.1), days and moments their text; missing is null.
+pub fn json_value(array: &ArrayRef, row: usize) -> Value {
+    if array.is_null(row) {
+        return Value::Null;
+    }
+    match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(row).into(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Float32 => f64::from(array.as_primitive::<Float32Type>().value(row)).into(),
+        DataType::Float64 => array.as_primitive::<Float64Type>().value(row).into(),
+        DataType::Utf8 => array.as_string::<i32>().value(row).into(),
+        DataType::Date32 => date_text(array.as_primitive::<Date32Type>().value(row)).into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            timestamp_text(array.as_primitive::<TimestampMicrosecondType>().value(row)).into()
+        }
+        _ => Value::Null,
+    }
+}
+
+/// A number of a table as a person would write it in a column of a raw type: days and moments
+/// as such, 32-bit floats with the digits that 32 bits have.
+pub fn raw_text(raw: RawType, value: f64) -> String {
+    match raw {
+        RawType::Date => date_text(value as i32),
+        RawType::Timestamp => timestamp_text(value as i64),
+        RawType::Float32 => (value as f32).to_string(),
+        _ => impactiq_data::column::number_text(value),
+    }
+}
+
 fn check_keys(row: u64, value: &Value, schema: &Schema, errors: &mut Vec<RowError>) {
     let error =
         |field: &Field, reason: String| RowError { row, column: field.name.clone(), value: String::new(), reason };
@@ -270,9 +302,6 @@ fn check_keys(row: u64, value: &Value, schema: &Schema, errors: &mut Vec<RowErro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::AsArray;
-    use arrow::datatypes::{Float32Type, Int64Type};
-    use impactiq_data::RawType;
     use serde_json::json;
 
     fn schema() -> Schema {
@@ -315,6 +344,22 @@ mod tests {
                 "row 6, column 'f0': 'abc' is not a number",
             ]
         );
+    }
+
+    #[test]
+    fn a_cell_is_told_as_its_type_holds_it() {
+        let raw = [RawType::Boolean, RawType::Integer, RawType::Float32, RawType::Text, RawType::Date];
+        let names = ["b", "i", "f", "t", "d"];
+        let fields = names.iter().zip(raw).map(|(name, raw_type)| Field { name: (*name).into(), raw_type });
+        let schema = Schema::new(fields.collect()).unwrap();
+        let rows = [json!({"b": "true", "i": 3.0, "f": "0.1", "t": 7, "d": "2026-03-01"}), json!({"b": null})];
+        let (batch, errors) = json_rows_to_batch(&rows, &schema).unwrap();
+        assert!(errors.is_empty(), "{errors:?}");
+        let told = |row: usize| batch.columns().iter().map(|array| json_value(array, row)).collect::<Vec<_>>();
+        assert_eq!(told(0), [json!(true), json!(3), json!(f64::from(0.1f32)), json!("7"), json!("2026-03-01")]);
+        assert!(told(1).iter().all(Value::is_null));
+        assert_eq!(raw_text(RawType::Float32, f64::from(0.1f32)), "0.1");
+        assert_eq!(raw_text(RawType::Date, 0.0), "1970-01-01");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that goes out is written atomically. Below this crate nobody sees Arrow or SQL.
 
 // A file uses only files above it: error, value, cast, session, features, json, read
-// (background, source, blocks, csv, parquet, fingerprint, inspect, scan, load, stream), write,
+// (background, source, blocks, csv, memory, parquet, fingerprint, inspect, scan, load, stream), write,
 // artifact, datasets.
 pub mod artifact;
 pub mod cast;
@@ -22,10 +22,11 @@ pub use cast::{arrow_schema, arrow_type, cast, raw_type, to_table};
 pub use datasets::{DATASETS, Fetched, PublicDataset, fetch_dataset, find_dataset};
 pub use error::{IoError, Place, Refused, RowError};
 pub use features::{Derived, RowFeatures};
-pub use json::json_rows_to_batch;
+pub use json::{json_rows_to_batch, json_value, raw_text};
 pub use read::fingerprint::fingerprint;
 pub use read::inspect::{RawSchema, read_schema};
 pub use read::load::{FileRows, Loaded, Location, read};
+pub use read::memory::CsvRows;
 pub use read::source::{Compression, Format, Source, format_of};
 pub use read::stream::{Batch, Batches, PassThrough};
 pub use write::{Writer, write_file};

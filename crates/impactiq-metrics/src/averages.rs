@@ -106,6 +106,14 @@ pub fn mean_score(scores: &[f64], weights: Option<&[f64]>, clusters: Option<&[u3
     }
 }
 
+/// The same with clusters that were found before; all of one length.
+pub(crate) fn mean_score_in(scores: &[f64], weights: Option<&[f64]>, dense: Option<&DenseClusters>) -> Estimate {
+    match dense_score_pair(scores, None, weights, dense) {
+        Ok(pair) => pair.treated_estimate(),
+        Err(reason) => Estimate::undefined(reason),
+    }
+}
+
 /// Effect, relative lift and incremental outcomes from the doubly robust scores of the two
 /// arms' means; `n_treated` is the (weighted) number of rows in the arm.
 pub fn score_lift(
@@ -342,6 +350,16 @@ fn score_pair(
     if !same {
         return Err("the inputs have different numbers of rows".into());
     }
+    dense_score_pair(first, second, weights, clusters.map(DenseClusters::new).as_ref())
+}
+
+fn dense_score_pair(
+    first: &[f64],
+    second: Option<&[f64]>,
+    weights: Option<&[f64]>,
+    dense: Option<&DenseClusters>,
+) -> Result<MeanPair, String> {
+    let n = first.len();
     let weight = |row: usize| weights.map_or(1.0, |w| w[row]);
     let total: f64 = (0..n).map(weight).sum();
     let used = (0..n).filter(|&row| weight(row) > 0.0).count();
@@ -351,7 +369,7 @@ fn score_pair(
     let value = |row: usize| [first[row], second.map_or(0.0, |s| s[row])];
     let mean = (0..n).fold([0.0; 2], |m, row| [0, 1].map(|i| m[i] + weight(row) * value(row)[i])).map(|m| m / total);
     let mut pair = MeanPair::new(mean[0], mean[1], used as u64);
-    let Some(clusters) = clusters else {
+    let Some(dense) = dense else {
         let factor = used as f64 / (used as f64 - 1.0) / (total * total);
         for row in 0..n {
             let w2 = weight(row) * weight(row) * factor;
@@ -366,7 +384,6 @@ fn score_pair(
         }
         return Ok(pair);
     };
-    let dense = DenseClusters::new(clusters);
     let mut parts = vec![[0.0; 2]; dense.n];
     let mut share = vec![0.0; dense.n];
     for (row, &g) in dense.of_row.iter().enumerate() {

@@ -140,6 +140,17 @@ impl Estimate {
         }
     }
 
+    /// The estimate of a value that is larger by a known number.
+    pub fn shifted(&self, by: f64) -> Self {
+        match &self.state {
+            State::Undefined { .. } => self.clone(),
+            State::Defined { value, spread: None, n } => Estimate::point(value + by, *n),
+            State::Defined { value, spread: Some(s), n } => {
+                Estimate::with_bounds(value + by, s.std_error, s.lower + by, s.upper + by, *n)
+            }
+        }
+    }
+
     fn spread(&self) -> Option<Spread> {
         match self.state {
             State::Defined { spread, .. } => spread,
@@ -260,6 +271,15 @@ mod tests {
         assert!((two_sided_p(1.959_963_984_540_054) - 0.05).abs() < 1e-9);
         assert!((upper_tail_p(1.644_853_626_951_472_2) - 0.05).abs() < 1e-9);
         assert!(two_sided_p(40.0) < 1e-300);
+    }
+
+    #[test]
+    fn shifting_moves_the_bounds_and_keeps_the_error() {
+        let shifted = Estimate::new(1.0, 0.5, 5).shifted(-2.0);
+        assert_eq!((shifted.value(), shifted.std_error(), shifted.n()), (Some(-1.0), Some(0.5), Some(5)));
+        assert!((shifted.upper().unwrap() - (Z_95 * 0.5 - 1.0)).abs() < 1e-12);
+        assert_eq!(Estimate::point(1.0, 3).shifted(1.0), Estimate::point(2.0, 3));
+        assert_eq!(Estimate::undefined("why").shifted(1.0).reason(), Some("why"));
     }
 
     #[test]

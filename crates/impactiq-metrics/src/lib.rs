@@ -5,8 +5,8 @@
 //! the same bytes on any number of threads.
 
 // A file uses only files above it: error, estimate, tails, named, least_squares, robust,
-// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, dose_balance, radix, scored, slice, curve, area, sklift,
-// causalml, rate, half_samples, calibration, policy_value, ranking, report.
+// binary_response, lift, averages, estimands, parametric, pooled, arms, balance, experiment, confidence_sequence (bets, mean, effect), drift (reference, window, assignment, decay), dose_balance, radix, scored, slice, curve, area, sklift,
+// causalml, rate, half_samples, calibration, policy_value, targeting, ranking, report.
 pub mod area;
 mod arms;
 pub mod averages;
@@ -14,8 +14,10 @@ mod balance;
 pub mod binary_response;
 pub mod calibration;
 pub mod causalml;
+pub mod confidence_sequence;
 pub mod curve;
 pub mod dose_balance;
+pub mod drift;
 pub mod error;
 pub mod estimands;
 pub mod estimate;
@@ -36,6 +38,7 @@ pub mod scored;
 pub mod sklift;
 pub mod slice;
 mod tails;
+pub mod targeting;
 
 pub use error::MetricsError;
 pub use estimate::Estimate;

@@ -4,6 +4,8 @@
 //! Names and definitions are a contract (docs/methods/metrics.md). A metric that doesn't apply
 //! is undefined with its reason, never left out.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::curve::{CurveKind, CurvePoint, points};
@@ -12,9 +14,10 @@ use crate::estimate::{Estimate, Z_95};
 use crate::half_samples::HalfSamples;
 use crate::named::Metrics;
 pub use crate::ranking::EvaluateOptions;
-use crate::ranking::{N_BINS, Ranking};
+use crate::ranking::{Entry, N_BINS, Ranking};
 use crate::scored::Scored;
 use crate::slice::{NO_GAMMA, Shares, Side, SliceMean, difference, gamma_mean};
+use crate::targeting::{Targeting, targeting};
 
 /// Everything that can be said of a ranking on held-out rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +28,28 @@ pub struct Evaluation {
     pub curves: Curves,
     /// The ranking in ten parts of equal weight, best first.
     pub deciles: Vec<Decile>,
+    /// What treating the best share brings, share by share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targeting: Option<Targeting>,
+    /// Metrics on half-samples, spread as widely as their standard errors say. Half-samples are
+    /// drawn by seed and row number, so two rankings of the same rows have paired draws: the
+    /// standard deviation of their differences is the error of the difference. Metrics of this
+    /// house that are defined on every draw.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub draws: BTreeMap<String, Vec<f64>>,
+}
+
+impl Evaluation {
+    /// The same without what only other programs read: targeting and draws.
+    pub fn without_details(&self) -> Self {
+        Evaluation {
+            metrics: self.metrics.clone(),
+            curves: self.curves.clone(),
+            deciles: self.deciles.clone(),
+            targeting: None,
+            draws: BTreeMap::new(),
+        }
+    }
 }
 
 /// The curves of a ranking with pointwise 95 % bands.
@@ -79,7 +104,11 @@ pub fn evaluate(scored: &Scored<'_>, options: &EvaluateOptions) -> Result<Evalua
     let halves = ranking.halves(options);
     let n = ranking.sorted.n() as u64;
     let mut metrics = Metrics::default();
+    let mut draws = BTreeMap::new();
     for entry in ranking.entries(options) {
+        if let Some(values) = draws_of(&entry, &halves) {
+            draws.insert(entry.name.clone(), values);
+        }
         let estimate = match (&entry.point, entry.analytic) {
             (Err(reason), _) => Estimate::undefined(reason.clone()),
             (Ok(_), Some(analytic)) => analytic,
@@ -89,7 +118,20 @@ pub fn evaluate(scored: &Scored<'_>, options: &EvaluateOptions) -> Result<Evalua
     }
     let curves = ranking.curves(&halves);
     let deciles = ranking.deciles();
-    Ok(Evaluation { metrics, curves, deciles })
+    Ok(Evaluation { metrics, curves, deciles, targeting: Some(targeting(&ranking.sorted)), draws })
+}
+
+/// A metric on every draw, about its value on all rows; `None` for other libraries' metrics and
+/// those that a draw leaves undefined.
+fn draws_of(entry: &Entry, halves: &HalfSamples) -> Option<Vec<f64>> {
+    let foreign = ["sklift", "causalml"].iter().any(|library| entry.name.contains(library));
+    let value = *entry.point.as_ref().ok().filter(|_| !foreign && !halves.draws.is_empty())?;
+    let raw: Vec<f64> = halves.draws.iter().map(&entry.on_draw).collect();
+    if raw.iter().any(|draw| !draw.is_finite()) {
+        return None;
+    }
+    let mean = raw.iter().sum::<f64>() / raw.len() as f64;
+    Some(raw.into_iter().map(|draw| value + (draw - mean) * halves.correction).collect())
 }
 
 /// Differences `first` − `second` of two rankings of the same rows, metric by metric; both see

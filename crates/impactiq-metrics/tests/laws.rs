@@ -1,8 +1,10 @@
 //! Laws every ranking metric keeps, on random rows; and brute-force twins on small ones.
 
 use impactiq_data::Seed;
+use impactiq_metrics::averages::mean_score;
 use impactiq_metrics::report::{EvaluateOptions, Evaluation, compare, evaluate};
 use impactiq_metrics::scored::{Assignment, Scored};
+use impactiq_metrics::targeting::{Targeting, targeting};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -101,6 +103,54 @@ proptest! {
         let back: Evaluation = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(back.metrics.names(), evaluation.metrics.names());
         prop_assert_eq!(evaluation.metrics.get("rate_autoc").unwrap().value().is_none(), rows.score.iter().all(|s| *s == rows.score[0]));
+    }
+
+    #[test]
+    fn treating_everybody_brings_the_average_effect_and_beats_nobody(
+        rows in rows(false), clustered in any::<bool>(), weighted in any::<bool>()
+    ) {
+        let clusters: Vec<u32> = rows.ids.iter().map(|id| (id % 5) as u32).collect();
+        let weights: Vec<f64> = rows.ids.iter().map(|id| 0.5 + (id % 4) as f64).collect();
+        let scored = Scored {
+            clusters: clustered.then_some(&clusters[..]),
+            weights: weighted.then_some(&weights[..]),
+            ..rows.scored()
+        };
+        let found = targeting(&scored.sort().unwrap());
+        let everybody = &found.points[100];
+        let average = mean_score(&rows.gamma, scored.weights, scored.clusters);
+        let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() < 1e-9 * (1.0 + b.abs()),
+            (a, b) => a == b,
+        };
+        prop_assert!(close(everybody.incremental.value(), average.value()));
+        prop_assert!(close(everybody.incremental.std_error(), average.std_error()));
+        prop_assert!(close(everybody.incremental.lower(), average.lower()));
+        prop_assert!(close(everybody.over_random.value(), Some(0.0)));
+        prop_assert!(found.points.windows(2).all(|p| p[0].n_targeted <= p[1].n_targeted + 1e-9));
+        let text = serde_json::to_string(&found).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Targeting>(&text).unwrap(), found);
+    }
+
+    #[test]
+    fn draws_of_two_rankings_of_the_same_rows_are_paired(rows in rows(false)) {
+        let evaluation = run(&rows.scored(), 30);
+        let again = run(&rows.scored(), 30);
+        prop_assert_eq!(&evaluation.draws, &again.draws);
+        for (name, draws) in &evaluation.draws {
+            let estimate = evaluation.metrics.get(name).unwrap();
+            prop_assert_eq!(draws.len(), 30);
+            let mean = draws.iter().sum::<f64>() / 30.0;
+            prop_assert!((mean - estimate.value().unwrap()).abs() < 1e-9 * (1.0 + mean.abs()), "{}", name);
+        }
+        // Where the error comes from the draws, their spread is the error.
+        if let (Some(draws), Some(error)) =
+            (evaluation.draws.get("rate_autoc"), evaluation.metrics.get("rate_autoc").unwrap().std_error())
+        {
+            let mean = draws.iter().sum::<f64>() / 30.0;
+            let spread = (draws.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 29.0).sqrt();
+            prop_assert!((spread - error).abs() < 1e-9 * (1.0 + error));
+        }
     }
 
     #[test]

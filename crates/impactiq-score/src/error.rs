@@ -30,6 +30,22 @@ pub enum ScoreError {
         /// What is wrong.
         detail: String,
     },
+    /// A report that cannot be left with its model.
+    #[error("the report {} cannot be written: {source}", .path.display())]
+    Report {
+        /// The report.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A question about one feature's range that cannot be asked.
+    #[error("the sweep cannot be made: {detail}")]
+    Sweep {
+        /// What is wrong with it.
+        detail: String,
+        /// What can be asked instead.
+        hint: String,
+    },
     /// Two score columns, or a score column and a passed-through column, share a name.
     #[error("the output would have two columns '{column}'")]
     ColumnTwice {
@@ -46,6 +62,8 @@ impl ScoreError {
             ScoreError::Data(error) => error.hint(),
             ScoreError::Causal(error) => error.hint(),
             ScoreError::Manifest { .. } => Some("copy the model directory again, or train the model again".into()),
+            ScoreError::Report { .. } => Some("a model directory that may not be written to keeps no reports".into()),
+            ScoreError::Sweep { hint, .. } => Some(hint.clone()),
             ScoreError::ColumnTwice { .. } => Some("rename the column in the data, or do not pass it through".into()),
         }
     }

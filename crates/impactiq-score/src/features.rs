@@ -1,5 +1,6 @@
 //! From cast rows to what the model looks at: derived SQL features, then bins.
 
+use arrow::array::RecordBatch;
 use impactiq_causal::model::CausalModel;
 use impactiq_data::{BinnedFeatures, Table};
 use impactiq_io::{RowFeatures, to_table};
@@ -11,6 +12,8 @@ use crate::rows::{RowErrors, Rows};
 pub(crate) struct Prepared {
     pub binned: BinnedFeatures,
     pub raw: Table,
+    /// The cast raw columns, then the derived features.
+    pub batch: RecordBatch,
     pub errors: RowErrors,
 }
 
@@ -23,5 +26,5 @@ pub(crate) fn prepare(rows: Rows, derived: &RowFeatures, model: &CausalModel) ->
         (batch, rows.errors.and(more))
     };
     let raw = to_table(&batch, model.features())?;
-    Ok(Prepared { binned: model.encode(&raw)?, raw, errors })
+    Ok(Prepared { binned: model.encode(&raw)?, raw, batch, errors })
 }

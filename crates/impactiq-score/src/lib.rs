@@ -5,16 +5,23 @@
 //! model's raw types, gets its derived features, is binned and predicted by the same code,
 //! so the same row has the same bits. What must not live here: training, files of rows.
 
-// A file uses only files above it: error, manifest, card, saved, rows, features, scorer.
+// A file uses only files above it: error, profile, manifest, card, saved, reports, rows, features,
+// scorer, simulate.
 pub mod card;
 pub mod error;
 mod features;
 pub mod manifest;
+pub mod profile;
+pub mod reports;
 mod rows;
 pub mod saved;
 pub mod scorer;
+pub mod simulate;
 
 pub use error::ScoreError;
 pub use manifest::{Manifest, SavedData, SavedOutcome};
+pub use profile::{ColumnProfile, Profile};
+pub use reports::{HeldOut, Reports, write_check, write_evaluation};
 pub use saved::NewModel;
-pub use scorer::{ScoreColumn, Scored, Scorer};
+pub use scorer::{ScoreColumn, ScoreValue, Scored, Scorer};
+pub use simulate::{Simulation, Sweep};

@@ -83,7 +83,7 @@ impl Manifest {
     /// [`ScoreError::Manifest`] and [`ScoreError::Causal`] for content that is.
     pub fn open(path: &Path) -> Result<(Manifest, CausalModel), ScoreError> {
         let directory = ModelDirectory::open(path)?;
-        let manifest: Manifest = serde_json::from_value(directory.manifest().clone()).map_err(|e| damaged(path, &e))?;
+        let manifest = Manifest::of(&directory)?;
         let model = codec::decode(&manifest.model, &directory.file(ARRAYS_FILE)?)?;
         let labels = model.arms().labels();
         let same_dose = manifest.roles.dose.as_deref() == model.dose();
@@ -91,6 +91,18 @@ impl Manifest {
             return Err(damaged(path, &"its features or arms are not those of the arrays"));
         }
         Ok((manifest, model))
+    }
+
+    /// The manifest alone, for whoever has no use for the arrays.
+    ///
+    /// # Errors
+    /// As [`Manifest::open`], but for the arrays.
+    pub fn read(path: &Path) -> Result<Manifest, ScoreError> {
+        Manifest::of(&ModelDirectory::open(path)?)
+    }
+
+    pub(crate) fn of(directory: &ModelDirectory) -> Result<Manifest, ScoreError> {
+        serde_json::from_value(directory.manifest().clone()).map_err(|e| damaged(directory.path(), &e))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Writing a trained model: manifest, arrays, model card, MLflow's descriptor, whole or not at
-//! all.
+//! Writing a trained model: manifest, arrays, profile, model card, MLflow's descriptor, whole or
+//! not at all.
 
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::card;
 use crate::error::ScoreError;
 use crate::manifest::{ARRAYS_FILE, Manifest, SavedData, SavedOutcome, damaged};
+use crate::profile::{PROFILE_FILE, Profile};
 
 /// The model card.
 pub const CARD_FILE: &str = "model_card.md";
@@ -39,6 +40,8 @@ pub struct NewModel<'a> {
     pub data: SavedData,
     /// What training found.
     pub training: Value,
+    /// What the training rows looked like; no part of the model's id.
+    pub profile: Option<Profile>,
 }
 
 impl NewModel<'_> {
@@ -48,19 +51,7 @@ impl NewModel<'_> {
     /// [`ScoreError::Io`] when it cannot be written or exists already.
     pub fn write(self, path: &Path, overwrite: bool) -> Result<Manifest, ScoreError> {
         let (structure, arrays) = codec::encode(self.model)?;
-        let names: Vec<String> = self
-            .model
-            .features()
-            .iter()
-            .filter(|name| !self.derived.iter().any(|d| d.name == **name))
-            .chain(&self.derived_inputs)
-            .cloned()
-            .fold(Vec::new(), |mut names, name| {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-                names
-            });
+        let names = raw_columns(self.model, &self.derived, &self.derived_inputs);
         let outcomes = self.model.outcomes().iter();
         let mut manifest = Manifest {
             id: String::new(),
@@ -77,15 +68,33 @@ impl NewModel<'_> {
             model: structure,
         };
         manifest.id = content_id(&manifest, &arrays);
-        let files = [
+        let mut files = vec![
             (ARRAYS_FILE.to_owned(), arrays),
             (CARD_FILE.to_owned(), card::model_card(&manifest).into_bytes()),
             (MLFLOW_FILE.to_owned(), card::mlflow(&manifest).into_bytes()),
         ];
+        if let Some(profile) = &self.profile {
+            let mut text = serde_json::to_vec_pretty(profile).map_err(|e| damaged(path, &e))?;
+            text.push(b'\n');
+            files.push((PROFILE_FILE.to_owned(), text));
+        }
         let value = serde_json::to_value(&manifest).map_err(|e| damaged(path, &e))?;
         ModelDirectory::write(path, value, &files, overwrite)?;
         Ok(manifest)
     }
+}
+
+/// Raw columns that a row must bring to be scored: the model's own, then those that its derived
+/// features read, each once.
+pub fn raw_columns(model: &CausalModel, derived: &[Derived], inputs: &[String]) -> Vec<String> {
+    let is_raw = |name: &&String| !derived.iter().any(|derived| derived.name == **name);
+    let mut names: Vec<String> = Vec::new();
+    for name in model.features().iter().filter(is_raw).chain(inputs) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 fn content_id(manifest: &Manifest, arrays: &[u8]) -> String {

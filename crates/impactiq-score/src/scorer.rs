@@ -172,6 +172,11 @@ impl Scorer {
     }
 
     fn answer(&self, rows: Rows) -> Result<Scored, ScoreError> {
+        Ok(self.answer_with_rows(rows)?.0)
+    }
+
+    /// The scores, and the rows as the model saw them: cast raw columns, then derived features.
+    pub(crate) fn answer_with_rows(&self, rows: Rows) -> Result<(Scored, RecordBatch), ScoreError> {
         let n_rows = rows.batch.num_rows();
         let prepared = prepare(rows, &self.derived, &self.model)?;
         let predictions = self.model.predict(&prepared.binned, &prepared.raw)?;
@@ -182,7 +187,7 @@ impl Scorer {
         let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
         let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
             .map_err(|e| ScoreError::Manifest { path: Default::default(), detail: e.to_string() })?;
-        Ok(Scored { batch, errors })
+        Ok((Scored { batch, errors }, prepared.batch))
     }
 
     fn array(&self, column: &ScoreColumn, predictions: &[Predictions], valid: &[bool]) -> ArrayRef {

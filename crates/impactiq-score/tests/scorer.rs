@@ -40,6 +40,7 @@ fn write_model(path: &Path, outcomes: &str) {
         config: checked.config(),
         data,
         training: serde_json::to_value(&trained.report).unwrap(),
+        profile: None,
     }
     .write(path, false)
     .unwrap();

@@ -15,6 +15,7 @@ mod options;
 mod peers;
 mod ranking;
 mod record;
+mod serve;
 mod table;
 
 use anyhow::{Result, bail};
@@ -32,8 +33,9 @@ pub fn run(name: &str, words: &[&str]) -> Result<()> {
         "metrics" => ranking::run(&Options::parse(words, RANKING)?),
         "forests" => forests::run(&Options::parse(words, forests::KNOWN)?),
         "learners" => learners::run(&Options::parse(words, learners::KNOWN)?),
+        "serve" => serve::run(&Options::parse(words, serve::KNOWN)?),
         "end-to-end" => end_to_end::run(&Options::parse(words, end_to_end::KNOWN)?),
-        _ => bail!("there is no bench named '{name}'\nhint: boosting, metrics, forests, learners or end-to-end"),
+        _ => bail!("there is no bench named '{name}'\nhint: boosting, metrics, forests, learners, serve or end-to-end"),
     }
 }
 

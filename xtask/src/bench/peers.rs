@@ -16,6 +16,8 @@ pub enum Environment {
     Main,
     /// CausalML.
     Causalml,
+    /// LightGBM behind FastAPI and MLflow.
+    Serve,
 }
 
 impl Environment {
@@ -23,6 +25,7 @@ impl Environment {
         let file = match self {
             Environment::Main => "requirements.txt",
             Environment::Causalml => "requirements-causalml.txt",
+            Environment::Serve => "requirements-serve.txt",
         };
         Ok(workspace::root()?.join("bench/peers").join(file))
     }
@@ -31,6 +34,7 @@ impl Environment {
         let name = match self {
             Environment::Main => "peers",
             Environment::Causalml => "peers-causalml",
+            Environment::Serve => "peers-serve",
         };
         Ok(workspace::target()?.join(name))
     }

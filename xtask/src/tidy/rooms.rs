@@ -15,7 +15,7 @@ pub struct Floor {
 }
 
 /// The house.
-pub const HOUSE: [Floor; 7] = [
+pub const HOUSE: [Floor; 10] = [
     Floor {
         name: "impactiq-data",
         below: &[],
@@ -55,6 +55,8 @@ pub const HOUSE: [Floor; 7] = [
             "arms",
             "balance",
             "experiment",
+            "confidence_sequence",
+            "drift",
             "dose_balance",
             "radix",
             "scored",
@@ -67,6 +69,7 @@ pub const HOUSE: [Floor; 7] = [
             "half_samples",
             "calibration",
             "policy_value",
+            "targeting",
             "ranking",
             "report",
         ],
@@ -125,12 +128,51 @@ pub const HOUSE: [Floor; 7] = [
     },
     Floor {
         name: "impactiq-score",
-        below: &["impactiq-causal", "impactiq-io", "impactiq-data"],
-        rooms: &["error", "manifest", "card", "saved", "rows", "features", "scorer", "explain"],
+        below: &["impactiq-causal", "impactiq-metrics", "impactiq-io", "impactiq-data"],
+        rooms: &[
+            "error", "profile", "manifest", "card", "saved", "reports", "rows", "features", "scorer", "simulate",
+            "explain",
+        ],
+    },
+    Floor {
+        name: "impactiq-store",
+        below: &["impactiq-io", "impactiq-data"],
+        rooms: &[
+            "error",
+            "settings",
+            "database",
+            "entry",
+            "insert",
+            "query",
+            "retention",
+            "queue",
+            "writer",
+            "score_log",
+            "lookup",
+        ],
+    },
+    Floor {
+        name: "impactiq-stream",
+        below: &["impactiq-metrics", "impactiq-io", "impactiq-data"],
+        rooms: &["error", "windows", "live"],
+    },
+    Floor {
+        name: "impactiq-serve",
+        below: &[
+            "impactiq-store",
+            "impactiq-score",
+            "impactiq-causal",
+            "impactiq-metrics",
+            "impactiq-io",
+            "impactiq-data",
+        ],
+        rooms: &["error", "settings", "keys", "live", "registry", "metrics", "desk", "assets", "http", "server"],
     },
     Floor {
         name: "impactiq-cli",
         below: &[
+            "impactiq-serve",
+            "impactiq-stream",
             "impactiq-score",
             "impactiq-causal",
             "impactiq-trees",
@@ -143,7 +185,8 @@ pub const HOUSE: [Floor; 7] = [
 ];
 
 /// Crates that may know Arrow, Parquet and DataFusion: io and what stands above it.
-pub const MAY_KNOW_ARROW: [&str; 3] = ["impactiq-io", "impactiq-score", "impactiq-cli"];
+pub const MAY_KNOW_ARROW: [&str; 6] =
+    ["impactiq-io", "impactiq-store", "impactiq-score", "impactiq-stream", "impactiq-serve", "impactiq-cli"];
 
 /// What metrics may take from data: a seed and a watch, so that it stays pure numbers.
 pub const METRICS_FROM_DATA: [&str; 6] = ["Seed", "Stream", "Watch", "Silent", "seed", "watch"];

@@ -5,12 +5,14 @@ use std::path::Path;
 use impactiq_causal::train::check as examine;
 use impactiq_causal::{CheckReport, Config};
 use impactiq_data::Dataset;
+use impactiq_io::fingerprint;
+use impactiq_score::{Manifest, write_check};
 use serde_json::{Value, json};
 
 use super::context::{Context, refuse_existing, write_text};
-use super::load::{in_data, load, read_config};
+use super::load::{in_data, load, read_config, source_of};
 use crate::args::CheckArgs;
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::output::chart::{BalanceChart, BalancePoint};
 use crate::output::number;
 use crate::output::table::{Align, TextTable};
@@ -40,8 +42,13 @@ pub fn run(args: &CheckArgs, context: Context<'_>) -> Outcome<Exit> {
         refuse_existing(chart, context)?;
     }
     let config = read_config(&args.config, context.global)?;
+    let model =
+        args.model.as_deref().map(|path| same_data(path, &config).map(|manifest| (path, manifest))).transpose()?;
     let checked = check(&config, &args.config, context)?;
     context.watch.clear();
+    if let Some((path, manifest)) = &model {
+        checked.keep(path, manifest, context);
+    }
     if let Some(chart) = &args.chart {
         write_text(chart, &checked.chart()?)?;
     }
@@ -50,6 +57,24 @@ pub fn run(args: &CheckArgs, context: Context<'_>) -> Outcome<Exit> {
     }
     context.output.result(&checked.json(), || checked.text(&args.config))?;
     Ok(if checked.report.passed { Exit::Done } else { Exit::GateFailed })
+}
+
+/// The manifest of a model that was trained on the data of a configuration; checks of other rows
+/// would say nothing about it.
+fn same_data(path: &Path, config: &Config) -> Outcome<Manifest> {
+    let manifest = Manifest::read(path)?;
+    let source = source_of(config)?;
+    let differs = |what: &str| {
+        let message = format!("the model was trained on other {what} than this configuration speaks of");
+        Err(Failure::new(message, "give the model that was trained with it, or leave out -m").at(path.display()))
+    };
+    if source.filter != manifest.data.filter {
+        return differs("rows (`data.where`)");
+    }
+    if fingerprint(&source)? != manifest.data.fingerprint {
+        return differs("data");
+    }
+    Ok(manifest)
 }
 
 /// Examines the experiment that a configuration speaks of.
@@ -77,6 +102,17 @@ fn arms(data: &Dataset) -> Vec<(String, u64)> {
 }
 
 impl Checked {
+    /// Leaves the result with a model of the same data. What cannot be written is told and
+    /// costs nothing else.
+    pub fn keep(&self, path: &Path, manifest: &Manifest, context: Context<'_>) {
+        let mut result = self.json();
+        result["model"] = json!({"id": manifest.id});
+        result["smd_max"] = json!(self.smd_max);
+        if let Err(error) = write_check(path, &result) {
+            context.output.note(&format!("note: the results were not left with the model: {error}"));
+        }
+    }
+
     /// The result as the JSON contract says.
     pub fn json(&self) -> Value {
         let report = serde_json::to_value(&self.report).unwrap_or_default();

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use impactiq_causal::config::{ColumnType, DataConfig};
 use impactiq_causal::{CausalError, CheckedConfig, Config};
-use impactiq_data::{DataError, Dataset, Field, RawType, Schema, Watch};
-use impactiq_io::{Derived, IoError, Loaded, Source, read, read_schema};
+use impactiq_data::{DataError, Dataset, Field, RawType, Schema, Table, Watch};
+use impactiq_io::{Derived, IoError, Loaded, RowFeatures, Source, read, read_schema};
 
 use crate::args::Global;
 use crate::exit::{Failure, Outcome};
@@ -22,6 +22,9 @@ pub struct Run {
     pub loaded: Loaded,
     /// The rows.
     pub dataset: Dataset,
+    /// Raw columns that derived features read and that are nothing else in this run; only where
+    /// they were asked for.
+    pub beside: Table,
 }
 
 /// Reads a configuration file with the overrides of environment and flags.
@@ -104,6 +107,28 @@ pub fn load(config: &Config, place: &Path, watch: &dyn Watch) -> Outcome<Run> {
     build(checked, source, loaded)
 }
 
+/// The same, with the raw columns that derived features read: [`Run::beside`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_inputs(config: &Config, place: &Path, watch: &dyn Watch) -> Outcome<Run> {
+    let (checked, source) = check(config, place)?;
+    let asked = checked.columns();
+    let mut columns = asked.clone();
+    if !source.derived.is_empty() {
+        // What is wrong with an expression is told by reading, with its place.
+        let schema = read_schema(&source).map_err(|error| in_config(error, place))?.schema;
+        let inputs = RowFeatures::compile(&source.derived, &schema).map(|all| all.select(&asked).inputs());
+        columns.extend(inputs.unwrap_or_default().into_iter().filter(|name| !asked.contains(name)));
+    }
+    let mut loaded = read(&source, &columns, watch).map_err(|error| in_config(error, place))?;
+    let mut beside = Table::new();
+    for name in &columns[asked.len()..] {
+        beside.push(name.clone(), loaded.table.take(name)?)?;
+    }
+    Ok(Run { beside, ..build(checked, source, loaded)? })
+}
+
 /// Checks settings and roles against the columns that exist.
 ///
 /// # Errors
@@ -124,7 +149,7 @@ pub fn build(checked: CheckedConfig, source: Source, mut loaded: Loaded) -> Outc
     let table = std::mem::take(&mut loaded.table);
     let row_ids = std::mem::take(&mut loaded.row_ids);
     match checked.dataset(table, row_ids) {
-        Ok(dataset) => Ok(Run { checked, source, loaded, dataset }),
+        Ok(dataset) => Ok(Run { checked, source, loaded, dataset, beside: Table::new() }),
         Err(error) => Err(in_data(error, &source, &loaded)),
     }
 }

@@ -15,8 +15,10 @@ mod load;
 mod pseudo_experiment;
 mod reference;
 mod score;
+mod serve;
 mod synth;
 mod train;
+mod windows;
 
 pub use context::Context;
 
@@ -31,6 +33,9 @@ pub fn run(cli: &Cli, context: Context<'_>) -> Outcome<Exit> {
         Command::Train(args) => train::run(args, context),
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Score(args) => score::run(args, context),
+        Command::Serve(args) => serve::run(args, context),
+        Command::Key(args) => serve::key(args, context),
+        Command::Windows(args) => windows::run(args, context),
         Command::PseudoExperiment(args) => pseudo_experiment::run(args, context),
         Command::Synth(args) => synth::run(args, context),
         Command::Data(args) => data::run(args, context),

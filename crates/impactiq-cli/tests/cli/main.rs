@@ -9,4 +9,8 @@ mod estimators;
 mod formats;
 mod harness;
 mod hillstrom;
+mod kept;
+mod killed;
+mod serve;
 mod walk;
+mod windows;

@@ -81,7 +81,7 @@ fn the_same_run_writes_the_same_bytes_on_one_thread_and_two() {
     for (name, threads) in [("one", "1"), ("two", "2")] {
         folder.run(&["train", "-c", "config.yaml", "-o", name, "--threads", threads]).succeeded();
     }
-    for file in ["manifest.json", "model.safetensors", "model_card.md", "MLmodel"] {
+    for file in ["manifest.json", "model.safetensors", "profile.json", "model_card.md", "MLmodel"] {
         assert_eq!(folder.read(&format!("one/{file}")), folder.read(&format!("two/{file}")), "{file}");
     }
     let evaluated = |name: &str, threads: &str| {
@@ -228,9 +228,14 @@ fn the_tour_runs_to_its_end_and_replaces_only_its_own() {
     let folder = Folder::new();
     let tour = folder.run(&["demo", "--rows", "20000"]).succeeded();
     assert!(tour.stdout.contains("Out of 1,000 people offered money, about 4"), "{}", tour.shown());
-    for file in
-        ["thornton/model/manifest.json", "thornton/scores.csv", "thornton/charts/got_1_qini.svg", "criteo/report.html"]
-    {
+    for file in [
+        "thornton/model/manifest.json",
+        "thornton/scores.csv",
+        "thornton/charts/got_1_qini.svg",
+        "criteo/report.html",
+        "criteo/model/reports/evaluation.json",
+        "thornton/model/reports/check.json",
+    ] {
         assert!(folder.path(&format!("impactiq-demo/{file}")).is_file(), "{file}");
     }
     folder.write("impactiq-demo/mine.txt", "keep me");

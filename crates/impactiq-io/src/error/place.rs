@@ -69,6 +69,12 @@ impl RowError {
     pub fn hint(&self) -> Option<String> {
         Some(match self.reason.as_str() {
             "is infinite" => "send a finite number, or leave the value out".into(),
+            reason if reason.ends_with("look-up table") => {
+                "send the row's columns with it, or add the key to the look-up table".into()
+            }
+            reason if reason.starts_with("is missing, and so are") => {
+                format!("send '{}', or the row's columns", self.column)
+            }
             _ => format!("send '{}' in the type the model was trained with", self.column),
         })
     }

@@ -5,6 +5,7 @@ pub(crate) mod source;
 
 pub(crate) mod blocks;
 pub(crate) mod csv;
+pub(crate) mod memory;
 pub(crate) mod parquet;
 
 pub(crate) mod fingerprint;

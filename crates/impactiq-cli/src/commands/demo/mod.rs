@@ -18,6 +18,7 @@ use crate::args::{DemoArgs, EvaluateArgs, Global, ScoreArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
 
+mod dashboard;
 mod words;
 
 /// The seed of the generated trial.
@@ -25,6 +26,9 @@ const TRIAL_SEED: u64 = 1;
 
 /// Marks a folder that a tour may empty.
 const MARKER: &str = ".impactiq-demo";
+
+/// The folder of a trial's model.
+const MODEL: &str = "model";
 
 /// A trial of the tour.
 struct Trial {
@@ -78,10 +82,22 @@ pub fn run(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
             let _ = fs::remove_dir_all(args.output.join(trial.key));
         }
     }
-    toured
+    toured?;
+    // What the tour made stays from here on, whatever becomes of the server.
+    let places = [&CRITEO, &THORNTON].map(|trial| (trial.key, args.output.join(trial.key).join(MODEL)));
+    let models = places.each_ref().map(|(name, path)| (*name, path.as_path()));
+    if dashboard::is_watched(context) {
+        dashboard::show(&models, context)?;
+    } else {
+        let answered = dashboard::try_out(&models)?;
+        if !context.output.is_json() {
+            context.output.stdout(&format!("\n{answered}"))?;
+        }
+    }
+    Ok(Exit::Done)
 }
 
-fn tour(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
+fn tour(args: &DemoArgs, context: Context<'_>) -> Outcome<()> {
     let say = |text: &str| if context.output.is_json() { Ok(()) } else { context.output.stdout(text) };
     say("The ImpactIQ tour: who acts because of you? Two trials, four steps each.")?;
     let mut trials = Vec::new();
@@ -103,13 +119,14 @@ fn tour(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
     say(&format!(
         "\nEverything is in {folder}: open {folder}/thornton/report.html and the charts beside it.\n\
          Next, with your own trial:\n  impactiq init YOUR_DATA.csv\n  impactiq check -c config.yaml\n  \
-         impactiq train -c config.yaml -o model\n  impactiq evaluate -m model --report report.html\n\
+         impactiq train -c config.yaml -o model\n  impactiq evaluate -m model --report report.html\n  \
+         impactiq serve -m model\n\
          Know the truth beforehand? impactiq synth --list"
     ))?;
     if context.output.is_json() {
         context.output.result(&json!({"folder": args.output.display().to_string(), "trials": trials}), String::new)?;
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// The four steps on one trial; gives their results as JSON.
@@ -136,6 +153,8 @@ fn walk(
     say(&words::step("train", &format!("impactiq train -c {} -o {}", place.display(), paths.model.display())))?;
     let trained = train::train(&config, &place, &paths.model, context)?;
     context.watch.clear();
+    // As `check -m` would: there is a model now that the checks can be left with.
+    checked.keep(&paths.model, &trained.manifest, context);
     say(&trial.words.trained(&trained, truth)?)?;
 
     say(&words::step("evaluate", &format!("impactiq evaluate -m {} --report report.html", paths.model.display())))?;
@@ -177,8 +196,11 @@ fn judge(paths: &Paths, context: Context<'_>) -> Outcome<Evaluated> {
         report: None,
         charts: None,
         fail_if: Vec::new(),
+        keep: true,
+        no_keep: false,
     };
     let evaluated = evaluate::evaluate(&arguments, inner)?;
+    evaluated.keep(inner);
     evaluated.write_charts(&paths.charts, inner)?;
     write_text(&paths.report, &evaluate::report::html(&evaluated)?)?;
     Ok(evaluated)
@@ -198,7 +220,7 @@ impl Paths {
         // An existing folder is fine, and one that cannot be made shows when a chart is written.
         let _ = fs::create_dir_all(&charts);
         Paths {
-            model: folder.join("model"),
+            model: folder.join(MODEL),
             charts,
             report: folder.join("report.html"),
             scores: folder.join("scores.csv"),

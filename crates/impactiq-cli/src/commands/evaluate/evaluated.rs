@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use impactiq_causal::EvaluateReport;
 use impactiq_causal::evaluate::ContrastEvaluation;
+use impactiq_score::write_evaluation;
 use serde_json::{Map, Value, json};
 
 use super::{charts, tables};
@@ -112,6 +113,28 @@ impl Evaluated {
             .collect()
     }
 
+    /// Leaves the result with its model, with what the dashboard computes from: whom to target
+    /// for any price, and the draws by which two models are compared. What cannot be written is
+    /// told and costs nothing else.
+    pub fn keep(&self, context: Context<'_>) {
+        let ScoresFrom::Model { id, path } = &self.scores else { return };
+        let mut result = Map::new();
+        result.insert("model".into(), json!({"id": id}));
+        self.add_report(&self.report, &mut result);
+        if let Err(error) = write_evaluation(path, &Value::Object(result)) {
+            context.output.note(&format!("note: the results were not left with the model: {error}"));
+        }
+    }
+
+    fn add_report(&self, report: &EvaluateReport, result: &mut Map<String, Value>) {
+        result.insert("data".into(), json!(self.data));
+        result.insert("held_out".into(), json!(self.held_out));
+        result.insert("n_trained_on".into(), json!(self.n_trained_on));
+        if let Ok(Value::Object(report)) = serde_json::to_value(report) {
+            result.extend(report);
+        }
+    }
+
     /// The result as the JSON contract says.
     pub fn json(&self, verdicts: &[Verdict]) -> Value {
         let mut result = Map::new();
@@ -121,12 +144,11 @@ impl Evaluated {
             }
             ScoresFrom::Column(column) => result.insert("score_column".into(), json!(column)),
         };
-        result.insert("data".into(), json!(self.data));
-        result.insert("held_out".into(), json!(self.held_out));
-        result.insert("n_trained_on".into(), json!(self.n_trained_on));
-        if let Ok(Value::Object(report)) = serde_json::to_value(&self.report) {
-            result.extend(report);
+        let mut report = self.report.clone();
+        for contrast in &mut report.contrasts {
+            contrast.evaluation = contrast.evaluation.without_details();
         }
+        self.add_report(&report, &mut result);
         let gates = verdicts
             .iter()
             .map(|v| json!({"condition": v.condition, "contrast": v.contrast, "found": v.found, "passed": !v.failed}));

@@ -34,6 +34,9 @@ pub fn run(args: &EvaluateArgs, context: Context<'_>) -> Outcome<Exit> {
         ));
     }
     let verdicts = evaluated.test(&conditions)?;
+    if args.keep || (args.data.is_none() && !args.no_keep) {
+        evaluated.keep(context);
+    }
     if let Some(folder) = &args.charts {
         evaluated.write_charts(folder, context)?;
     }

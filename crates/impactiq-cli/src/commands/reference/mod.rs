@@ -8,6 +8,7 @@ use crate::exit::{Exit, Outcome};
 
 mod cli;
 mod config;
+mod http;
 
 /// Runs the command.
 ///
@@ -17,6 +18,9 @@ pub fn run(args: &ReferenceArgs, context: Context<'_>) -> Outcome<Exit> {
     let page = match args.page {
         ReferencePage::Config => config::page(&Config::json_schema()),
         ReferencePage::Cli => cli::page(),
+        ReferencePage::Http => {
+            http::page(&serde_json::to_value(impactiq_serve::http::docs::description()).unwrap_or_default())
+        }
         ReferencePage::Errors => ERRORS.to_owned(),
         ReferencePage::Schema => serde_json::to_string_pretty(&Config::json_schema()).unwrap_or_default(),
     };

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use impactiq_causal::Config;
 use impactiq_causal::train::{TrainReport, train as learn};
-use impactiq_data::OutcomeKind;
+use impactiq_data::{DataError, OutcomeKind};
 use impactiq_io::RowFeatures;
-use impactiq_score::saved::NewModel;
-use impactiq_score::{Manifest, SavedData};
+use impactiq_score::saved::{NewModel, raw_columns};
+use impactiq_score::{Manifest, Profile, SavedData};
 use serde_json::{Map, Value, json};
 
 use super::context::{Context, refuse_existing};
-use super::load::{Run, load, read_config};
+use super::load::{Run, load_with_inputs, read_config};
 use crate::args::TrainArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::memory::peak_rss_bytes;
@@ -58,7 +58,7 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
     let started = context.watch.elapsed();
     context.watch.restart_stages();
     context.watch.stage("read");
-    let run = load(config, place, context.watch)?;
+    let run = load_with_inputs(config, place, context.watch)?;
     let trained = learn(&run.checked, &run.dataset, context.watch)
         .map_err(|error| super::load::in_data(error, &run.source, &run.loaded))?;
     // A model that is there is written, however late.
@@ -66,6 +66,8 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
     context.watch.stage("write");
     let features = RowFeatures::compile(&run.source.derived, &run.loaded.schema)?;
     let report = trained.report;
+    let columns = raw_columns(&trained.model, &run.source.derived, &features.inputs());
+    let profile = profile_of(&run, &columns)?;
     let manifest = NewModel {
         model: &trained.model,
         schema: &run.loaded.schema,
@@ -75,6 +77,7 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
         config: run.checked.config(),
         data: saved_data(&run, &report),
         training: serde_json::to_value(&report).map_err(|e| internal(&e))?,
+        profile: Some(profile),
     }
     .write(output, context.global.overwrite)?;
     let units = run.dataset.outcomes.iter().map(|o| (o.name.clone(), unit_of(o.kind))).collect();
@@ -85,6 +88,17 @@ pub fn train(config: &Config, place: &Path, output: &Path, context: Context<'_>)
 /// Effects on 0/1 outcomes are shown in percentage points.
 pub fn unit_of(kind: OutcomeKind) -> Unit {
     if kind == OutcomeKind::Binary { Unit::Points } else { Unit::Plain }
+}
+
+/// What the rows that the learner saw looked like.
+fn profile_of(run: &Run, columns: &[String]) -> Outcome<Profile> {
+    let held_out = run.checked.holdout(&run.dataset)?;
+    let used: Vec<bool> = held_out.into_iter().map(|held_out| !held_out).collect();
+    let views = columns.iter().map(|name| -> Result<_, DataError> {
+        let view = run.dataset.raw.column(name).or_else(|_| run.beside.column(name))?;
+        Ok((run.loaded.schema.field(name)?, view))
+    });
+    Ok(Profile::of(&views.collect::<Result<Vec<_>, _>>()?, &used))
 }
 
 fn saved_data(run: &Run, report: &TrainReport) -> SavedData {
