@@ -9,9 +9,17 @@ use impactiq_io::{Batches, IoError, PassThrough, RowError, Source, cast, read_sc
 use crate::error::StoreError;
 use crate::lookup::table::{Table, TableBuilder, key_schema};
 
-/// Size and time of change of every file of a source.
+/// By what a file is known to be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<(PathBuf, Option<(u64, SystemTime)>)>);
+struct FileStamp {
+    bytes: u64,
+    modified: SystemTime,
+    inode: u64,
+}
+
+/// The stamp of every file of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(Vec<(PathBuf, Option<FileStamp>)>);
 
 impl Stamp {
     /// As the files are now.
@@ -25,9 +33,21 @@ impl Stamp {
     }
 }
 
-fn stamp_of(path: &Path) -> Option<(u64, SystemTime)> {
+fn stamp_of(path: &Path) -> Option<FileStamp> {
     let file = std::fs::metadata(path).ok()?;
-    Some((file.len(), file.modified().ok()?))
+    Some(FileStamp { bytes: file.len(), modified: file.modified().ok()?, inode: inode(&file) })
+}
+
+/// A file that was put in place of another has a number of its own: the clock of a file system moves in
+/// steps of some milliseconds, in which two files of one size look alike.
+#[cfg(unix)]
+fn inode(file: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(file)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// Reads the columns of a model that a source has, by key. The stamp is of before the reading, so that a
