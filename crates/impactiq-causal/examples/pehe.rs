@@ -1,4 +1,4 @@
-//! Row-level error of the causal forest on ACIC 2016 and IHDP, beside a peer's.
+//! Row-level error of learners on ACIC 2016 and IHDP, beside peers'.
 //!
 //! ```text
 //! cargo run --release -p impactiq-causal --example pehe -- run OUT [key=value …]
@@ -6,8 +6,9 @@
 //! ```
 //!
 //! `run` adds a line `set replication learner sqrt_pehe` per data set to OUT and skips those that stand
-//! there; settings go over the defaults (`learner.linear_part=false`). PEER is what
-//! bench/peers/econml_pehe.py wrote; `compare` prints the mean of the paired ratios, ours over theirs.
+//! there; settings go over the defaults (`learner.kind=t`; without, the causal forest). PEER is what
+//! bench/peers/econml_pehe.py or meta_pehe.py wrote; `compare` prints the mean of the paired ratios, ours over
+//! theirs, for learners of the same name (`t` and `econml_t`; the forest beside EconML's forests).
 
 #[path = "../tests/shared_data/mod.rs"]
 mod shared_data;
@@ -111,8 +112,7 @@ fn error_of(task: Task, seed: u32, settings: &[&str]) -> Result<f64, String> {
 
 fn run(out: &str, settings: &[&str]) -> Result<(), String> {
     let done = if std::path::Path::new(out).exists() { read(out)? } else { BTreeMap::new() };
-    let learner =
-        if settings.is_empty() { "causal_forest".to_owned() } else { format!("causal_forest,{}", settings.join(",")) };
+    let learner = label(settings);
     let all = shared_data::table("ihdp/ihdp_npci_1_30.csv.gz").ok_or("there is no IHDP")?;
     let sets = (1..=ACIC).map(|k| ("acic", k)).chain((1..=IHDP).map(|k| ("ihdp", k)));
     for (set, k) in sets {
@@ -125,6 +125,22 @@ fn run(out: &str, settings: &[&str]) -> Result<(), String> {
         writeln!(file, "{set} {k} {learner} {error:.6}").map_err(|e| e.to_string())?;
     }
     Ok(())
+}
+
+/// The learner's kind, and the other settings.
+fn label(settings: &[&str]) -> String {
+    let kind = settings.iter().find_map(|setting| setting.strip_prefix("learner.kind=")).unwrap_or("causal_forest");
+    let others = settings.iter().filter(|setting| !setting.starts_with("learner.kind="));
+    std::iter::once(kind).chain(others.copied()).collect::<Vec<_>>().join(",")
+}
+
+/// Whether a peer's learner is what ours is called.
+fn is_counterpart(ours: &str, peer: &str) -> bool {
+    match ours.split(',').next() {
+        Some("causal_forest") => peer.starts_with("CausalForest"),
+        Some(kind) => peer.split_once('_').is_some_and(|(_, name)| name == kind),
+        None => false,
+    }
 }
 
 /// Errors by set, replication and learner.
@@ -153,11 +169,11 @@ fn compare(ours: &str, theirs: &str) -> Result<(), String> {
         "| set | ours | peer | n | mean √PEHE, ours | peer | mean paired ratio | ours lower in |\n|---|---|---|--:|--:|--:|--:|--:|"
     );
     for set in ["acic", "ihdp"] {
-        for (one, two) in
-            learners(&ours).iter().flat_map(|one| learners(&theirs).into_iter().map(move |two| (one, two)))
-        {
+        let pairs_of = |one: String| learners(&theirs).into_iter().map(move |two| (one.clone(), two));
+        let learners = learners(&ours).into_iter().flat_map(pairs_of);
+        for (one, two) in learners.filter(|(one, two)| is_counterpart(one, two)) {
             let pairs: Vec<(f64, f64)> = (ours.iter())
-                .filter(|(key, _)| key.0 == set && key.2 == *one)
+                .filter(|(key, _)| key.0 == set && key.2 == one)
                 .filter_map(|(key, error)| Some((*error, *theirs.get(&(key.0.clone(), key.1, two.clone()))?)))
                 .collect();
             let n = pairs.len() as f64;

@@ -8,10 +8,11 @@ fn shipped_configs_read_and_their_settings_are_in_range() {
     let mut n = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // The Kafka scorer's configuration is another language, read by its own crate's tests.
+        if path.extension().is_none_or(|extension| extension != "yaml") || name == "stream.yaml" {
             continue;
         }
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let config = Config::from_yaml(&std::fs::read_to_string(&path).unwrap(), &name, &[])
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         config.check_settings().unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -153,3 +153,41 @@ fn a_budget_for_what_has_no_settings_is_refused() {
     let error = Config::from_yaml(dose, "c.yaml", &[]).unwrap().check_settings().unwrap_err();
     assert!(matches!(error, CausalError::NotWithDose { .. }), "{error}");
 }
+
+#[test]
+fn double_machine_learning_tunes_its_nuisances_too() {
+    let table = entangled(2_000);
+    let rest =
+        |tune: &str| format!("nuisance: {{folds: 2{tune}}}\nlearner: {{kind: t, base: ridge}}\ndml: {{models: [plr]}}");
+    let plain = trained(&table, &rest(""), &Silent).report;
+    let tuned = trained(&table, &rest(", tune: {trials: 5}"), &Silent).report;
+    assert!(plain.dml[0].fit.tuning.is_empty());
+    // The probability is the design's: the outcome's mean alone is learned.
+    let [report] = tuned.dml[0].fit.tuning.as_slice() else { panic!("{:?}", tuned.dml[0].fit.tuning) };
+    assert_eq!((report.what.as_str(), report.trials), ("ml_l", 5));
+    assert_eq!(report.tried.iter().map(|tried| tried.n_taken).sum::<u64>(), 2, "one choice for each fold");
+    let loss = |report: &TrainReport| report.dml[0].fit.nuisances[0].loss.value;
+    assert!(loss(&tuned) < loss(&plain), "{} after {}", loss(&tuned), loss(&plain));
+    let error = |report: &TrainReport| report.dml[0].fit.estimate.std_error().unwrap();
+    assert!(error(&tuned) < error(&plain));
+}
+
+#[test]
+fn the_effect_of_taking_an_offer_tunes_its_nuisances_too() {
+    let made = generate(SynthKind::Instrument, &SynthOptions::default(), 3_000, Seed::new(8)).unwrap();
+    let report = |tune: &str| {
+        let yaml = format!(
+            "data: {{path: x.csv}}\nroles: {{treatment: treatment, control: 0, outcome: y, instrument: encouraged}}\n\
+             split: {{holdout: 0}}\nnuisance: {{folds: 2, n_trees: 40{tune}}}\nlearner: {{kind: intent_to_treat_driv}}\n"
+        );
+        let config = Config::from_yaml(&yaml, "c.yaml", &[]).unwrap().check(made.table.names()).unwrap();
+        let data = config.dataset(made.table.clone(), (0..3_000).collect()).unwrap();
+        train(&config, &data, &Silent).unwrap().report
+    };
+    assert!(report("").tuning.is_empty());
+    let tuning = report(", tune: {trials: 3}").tuning;
+    let what: Vec<&str> = tuning.iter().map(|report| report.what.as_str()).collect();
+    assert_eq!(what, ["the outcome", "take-up without the offer", "take-up with the offer"]);
+    assert!(tuning.iter().all(|report| report.trials == 3));
+    assert!(tuning.iter().all(|report| report.tried.iter().map(|tried| tried.n_taken).sum::<u64>() == 2));
+}

@@ -5,7 +5,7 @@ mod subset;
 use rayon::prelude::*;
 
 use crate::bin_columns::{BinColumns, FeatureKind};
-use crate::bins::{FeatureBins, MAX_CODES};
+use crate::bins::{FeatureBins, MAX_CODES, SampledRows};
 use crate::column::{Column, ColumnView, MISSING_LEVEL, number_text};
 use crate::dose::{Dose, is_zero_one};
 use crate::error::DataError;
@@ -32,7 +32,9 @@ impl BinnedFeatures {
     pub fn learn(table: &Table, names: &[String], seed: Seed, max_codes: usize) -> Result<Self, DataError> {
         let views = names.iter().map(|name| table.column(name)).collect::<Result<Vec<_>, _>>()?;
         let seed = seed.stream(Stream::Sketch);
-        let bins: Vec<FeatureBins> = views.par_iter().map(|&view| FeatureBins::learn(view, seed, max_codes)).collect();
+        let sampled = SampledRows::new(seed, table.n_rows());
+        let bins: Vec<FeatureBins> =
+            views.par_iter().map(|&view| FeatureBins::learn_sampled(view, &sampled, max_codes)).collect();
         Self::encode_views(names, &bins, &views)
     }
 

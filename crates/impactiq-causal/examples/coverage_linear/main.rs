@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! cargo run --release -p impactiq-causal --example coverage_linear -- [--from A] [--to B] [--n ROWS]
+//!     [--design nie-wager-c] [--covariance hc3] [--nuisance least_squares]
 //! ```
 //!
 //! Designs are Nie & Wager (2021) A, C and D; truths are means and projections over 10 M rows.
@@ -102,7 +103,13 @@ fn solve(mut m: [[f64; 4]; 3]) -> [f64; 3] {
 }
 
 /// Name, estimate and truth of everything one replication says.
-fn replicate(kind: SynthKind, n: usize, seed: u64, truth: &Truth) -> Result<Vec<(String, Estimate, f64)>, CausalError> {
+fn replicate(
+    kind: SynthKind,
+    (n, settings): (usize, &Settings),
+    seed: u64,
+    truth: &Truth,
+) -> Result<Vec<(String, Estimate, f64)>, CausalError> {
+    let (covariance, nuisance) = (&settings.covariance, &settings.nuisance);
     let made = generate(kind, &SynthOptions::default(), n, Seed::new(seed))?;
     let mut records = oracle(&made.table, &made.truth, truth)?;
     let mut table = made.table;
@@ -112,7 +119,7 @@ fn replicate(kind: SynthKind, n: usize, seed: u64, truth: &Truth) -> Result<Vec<
             "data: {{path: x}}\n\
              roles: {{treatment: treatment, control: 0, outcome: y, features: [x1, x2], controls: [x3, x4, x5, x6]}}\n\
              assignment: {{probability: p}}\nsplit: {{holdout: 0, seed: {seed}}}\n\
-             nuisance: {{n_trees: 40}}\nlearner: {{kind: {learner}}}\n"
+             nuisance: {nuisance}\nlearner: {{kind: {learner}, covariance: {covariance}}}\n"
         );
         let config = Config::from_yaml(&yaml, "coverage", &[])?.check(table.names())?;
         let mut part = Table::new();
@@ -152,24 +159,39 @@ fn oracle(table: &Table, known: &Table, truth: &Truth) -> Result<Vec<(String, Es
     Ok(records)
 }
 
+/// What a run may change.
+struct Settings {
+    covariance: String,
+    nuisance: String,
+    design: Option<String>,
+}
+
 fn run(arguments: &[String]) -> Result<(), String> {
     let (mut from, mut to, mut n) = (0u64, 2_000u64, 2_000usize);
+    let mut settings = Settings { covariance: "hc1".into(), nuisance: "{n_trees: 40}".into(), design: None };
     for pair in arguments.chunks(2) {
         let [key, value] = pair else { return Err(format!("{} needs a value", pair[0])) };
-        let number: u64 = value.parse().map_err(|_| format!("'{value}' is no number"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("'{value}' is no number"));
         match key.as_str() {
-            "--from" => from = number,
-            "--to" => to = number,
-            "--n" => n = number as usize,
+            "--from" => from = number()?,
+            "--to" => to = number()?,
+            "--n" => n = number()? as usize,
+            "--covariance" => settings.covariance.clone_from(value),
+            "--nuisance" => settings.nuisance = format!("{{kind: {value}}}"),
+            "--design" => settings.design = Some(value.clone()),
             other => return Err(format!("unknown option {other}")),
         }
     }
     println!("| design | n | what | truth | replications | bias / SE | error ratio | coverage |");
     println!("|---|---|---|---|---|---|---|---|");
     for (name, kind) in DESIGNS {
+        if settings.design.as_ref().is_some_and(|design| design != name) {
+            continue;
+        }
         let truth = truth(kind).map_err(|e| e.to_string())?;
         // Replications side by side, added in order: the same sums on any number of threads.
-        let all: Vec<_> = (from..to).into_par_iter().map(|seed| replicate(kind, n, seed, &truth)).collect();
+        let all: Vec<_> =
+            (from..to).into_par_iter().map(|seed| replicate(kind, (n, &settings), seed, &truth)).collect();
         let all = all.into_iter().collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
         for k in 0..all[0].len() {
             let (mut sum, mut squares, mut variance, mut covered) = (0.0, 0.0, 0.0, 0.0);

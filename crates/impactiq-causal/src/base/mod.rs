@@ -23,7 +23,7 @@ pub use defaults::{Place, Target};
 pub use external::{ExternalModel, LEAF, Library, Missing, RawNode, RawTrees};
 pub use forest::MeanForest;
 pub use settings::{BaseKind, BaseSettings};
-pub use tune::{Candidates, Clock, Trials, Tried, TuneReport, candidates, default_leaf, smallest};
+pub use tune::{Candidates, Choice, Clock, TRIALS, Trials, Tried, TuneReport, candidates, default_leaf, smallest};
 
 /// The loss a base learner minimises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

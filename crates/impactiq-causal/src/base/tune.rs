@@ -4,6 +4,7 @@
 //! out-of-fold as one that does not. What must not live here: folds of a run, effects.
 
 use impactiq_data::{Seed, Watch};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
@@ -17,6 +18,9 @@ const ENOUGH_ROWS: usize = 100_000;
 
 /// Rows up to which every row is held out once; above, a third of them is enough.
 const FEW_ROWS: usize = 20_000;
+
+/// The child of a training part's seed that deals its rows for trials.
+pub const TRIALS: u64 = u64::MAX;
 
 /// Parts the rows are dealt into.
 const N_PARTS: usize = 3;
@@ -231,6 +235,59 @@ impl<'a> Clock<'a> {
     /// Whether no further candidate may be begun.
     pub fn is_over(&self) -> bool {
         self.watch.should_hurry() || self.end.zip(self.watch.seconds()).is_some_and(|(end, now)| now >= end)
+    }
+}
+
+/// What some training parts choose, each from its own rows alone.
+pub struct Choice {
+    /// The place of the learner taken, by part.
+    pub taken: Vec<usize>,
+    /// What was tried.
+    pub report: TuneReport,
+}
+
+impl Candidates {
+    /// Compares the candidates inside every training part, all parts in step; `parts` are what is
+    /// learned there, each with the seed that deals its rows.
+    ///
+    /// # Errors
+    /// As [`BaseLearner::fit`].
+    pub fn choose(
+        &self,
+        what: &str,
+        parts: &[(FitTask<'_>, Seed)],
+        inputs: &Inputs<'_>,
+        watch: &dyn Watch,
+    ) -> Result<Choice, CausalError> {
+        let clock = Clock::start(self.budget, watch);
+        let trials: Vec<Trials> = parts.iter().map(|(task, seed)| Trials::new(task, *seed)).collect();
+        // By candidate, by part.
+        let mut losses: Vec<Vec<f64>> = Vec::new();
+        for learner in &self.learners {
+            if !losses.is_empty() && clock.is_over() {
+                break;
+            }
+            let one = |((task, seed), trials): (&(FitTask<'_>, Seed), &Trials)| {
+                trials.loss(learner, inputs, task, *seed, watch)
+            };
+            let of_parts: Vec<Result<f64, CausalError>> = parts.par_iter().zip(&trials).map(one).collect();
+            losses.push(of_parts.into_iter().collect::<Result<_, _>>()?);
+        }
+        let of_part = |part: usize| losses.iter().map(move |of_parts| of_parts[part]);
+        let taken: Vec<usize> = (0..parts.len()).map(|part| smallest(of_part(part))).collect();
+        let tried = losses.iter().zip(&self.settings).enumerate().map(|(place, (of_parts, settings))| {
+            let mean = of_parts.iter().sum::<f64>() / parts.len().max(1) as f64;
+            let n_taken = taken.iter().filter(|&&taken| taken == place).count() as u64;
+            Tried::new(settings, &self.settings[0], mean, n_taken)
+        });
+        let report = TuneReport {
+            what: what.to_owned(),
+            loss: parts.first().map_or("", |(task, _)| task.loss.name()).to_owned(),
+            trials: losses.len() as u64,
+            hurried: losses.len() < self.learners.len(),
+            tried: tried.collect(),
+        };
+        Ok(Choice { taken, report })
     }
 }
 

@@ -13,6 +13,9 @@ use crate::linear::{Design, DesignColumn};
 #[serde(deny_unknown_fields)]
 pub(super) struct LinearHeader {
     design: Vec<DesignColumn>,
+    /// Products of two numbers of the design, by their places; none in older models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    products: Vec<[usize; 2]>,
     /// Degrees of freedom by contrast; `null`: normal.
     freedom: Vec<Option<f64>>,
 }
@@ -29,6 +32,7 @@ pub(super) fn write(model: &LinearStage, prefix: &str, writer: &mut Writer) -> L
     writer.f64(&name(prefix), "covariance", &all(&|c| &c.covariance));
     LinearHeader {
         design: model.design.columns().to_vec(),
+        products: model.products.clone(),
         freedom: model.contrasts.iter().map(|c| Some(c.freedom).filter(|f| f.is_finite())).collect(),
     }
 }
@@ -50,7 +54,11 @@ pub(super) fn read(
     if design.keeps_missing() {
         return Err(corrupt("a line through columns that may have no value".into()));
     }
-    let k = design.width();
+    let products = header.products;
+    if products.iter().flatten().any(|&place| place == 0 || place >= design.width()) {
+        return Err(corrupt("a product of numbers that the design has not".into()));
+    }
+    let k = design.width() + products.len();
     let coefficients = reader.f64(&name(prefix), "coefficients")?;
     let covariance = reader.f64(&name(prefix), "covariance")?;
     let right = header.freedom.len() == n_contrasts
@@ -72,5 +80,5 @@ pub(super) fn read(
         covariance: covariance.to_vec(),
         freedom: freedom.unwrap_or(f64::INFINITY),
     });
-    Ok(LinearStage { contrasts: contrasts.collect(), design })
+    Ok(LinearStage { contrasts: contrasts.collect(), design, products })
 }

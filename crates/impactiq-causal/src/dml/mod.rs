@@ -44,15 +44,15 @@ pub fn estimate(
     }
     rows.check(model)?;
     let mut repetitions = Vec::with_capacity(folds.len());
-    let (mut nuisances, mut n_clipped) = (Vec::new(), 0);
+    let (mut nuisances, mut n_clipped, mut tuning) = (Vec::new(), 0, Vec::new());
     for (index, folds) in folds.iter().enumerate() {
         watch.progress("dml", index as u64, folds.n_folds() as u64);
         let fit = models::Fit { rows, learners, folds, seed: seed.child(index as u64), watch, clip };
         let fitted = fit.score(model)?;
         repetitions.push(fitted.score.solve(rows.score_rows())?);
         if index == 0 {
-            (nuisances, n_clipped) = (fitted.losses, fitted.n_clipped);
+            (nuisances, n_clipped, tuning) = (fitted.losses, fitted.n_clipped, fitted.tuning);
         }
     }
-    Ok(DmlEstimate { estimate: median_of(&repetitions), repetitions, nuisances, n_clipped })
+    Ok(DmlEstimate { estimate: median_of(&repetitions), repetitions, nuisances, n_clipped, tuning })
 }

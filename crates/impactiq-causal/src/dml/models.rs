@@ -5,6 +5,7 @@ use impactiq_data::{Folds, Seed, Watch};
 
 use super::score::LinearScore;
 use super::task::{DmlEstimand, DmlLearner, DmlLearners, DmlModel, DmlRows, NamedLoss, PartialScore};
+use crate::base::TuneReport;
 use crate::error::CausalError;
 use crate::nuisance::{NuisanceTask, cross_fit};
 
@@ -23,6 +24,7 @@ pub(super) struct Fitted {
     pub score: LinearScore,
     pub losses: Vec<NamedLoss>,
     pub n_clipped: u64,
+    pub tuning: Vec<TuneReport>,
 }
 
 /// Nuisances as they are fitted.
@@ -30,18 +32,20 @@ struct Nuisances<'a> {
     fit: &'a Fit<'a>,
     losses: Vec<NamedLoss>,
     n_clipped: u64,
+    tuning: Vec<TuneReport>,
 }
 
 impl Fit<'_> {
     pub fn score(&self, model: DmlModel) -> Result<Fitted, CausalError> {
-        let mut nuisances = Nuisances { fit: self, losses: Vec::new(), n_clipped: 0 };
+        let mut nuisances = Nuisances { fit: self, losses: Vec::new(), n_clipped: 0, tuning: Vec::new() };
         let score = match model {
             DmlModel::Plr(kind) => nuisances.partial(self.rows.treatment, kind)?,
             DmlModel::Pliv => nuisances.partial_instrument()?,
             DmlModel::Irm(estimand) => nuisances.interactive(estimand)?,
             DmlModel::Iivm => nuisances.compliers()?,
         };
-        Ok(Fitted { score, losses: nuisances.losses, n_clipped: nuisances.n_clipped })
+        let Nuisances { losses, n_clipped, tuning, .. } = nuisances;
+        Ok(Fitted { score, losses, n_clipped, tuning })
     }
 }
 
@@ -57,7 +61,7 @@ impl Nuisances<'_> {
         let Fit { rows, folds, seed, watch, .. } = self.fit;
         let task = NuisanceTask {
             learner: &learner.base,
-            candidates: None,
+            candidates: learner.candidates.as_ref(),
             target,
             weights: rows.weights,
             row_ids: rows.row_ids,
@@ -68,6 +72,7 @@ impl Nuisances<'_> {
         // Seeds by place, not by name: a nuisance's luck is its own.
         let seed = seed.child(self.losses.len() as u64);
         let fitted = cross_fit(&task, &rows.inputs, folds, seed, *watch)?;
+        self.tuning.extend(fitted.tuned);
         self.losses.push(NamedLoss { name: name.to_owned(), loss: fitted.loss });
         Ok(fitted.predictions.to_vec())
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::score::ScoreRows;
-use crate::base::{BaseLearner, Inputs, Loss};
+use crate::base::{BaseLearner, Candidates, Inputs, Loss, TuneReport};
 use crate::error::CausalError;
 use crate::nuisance::{NuisanceLoss, OutOfFold};
 
@@ -109,6 +109,15 @@ pub struct DmlLearner {
     pub base: BaseLearner,
     /// The loss; logistic only for 0/1 targets.
     pub loss: Loss,
+    /// Learners to choose from, in every training part anew; then `base` is not asked.
+    pub candidates: Option<Candidates>,
+}
+
+impl DmlLearner {
+    /// A learner with settings of its own: nothing to choose.
+    pub fn fixed(base: BaseLearner, loss: Loss) -> Self {
+        DmlLearner { base, loss, candidates: None }
+    }
 }
 
 /// One learner for outcomes, one for treatments and instruments.
@@ -155,6 +164,9 @@ pub struct DmlEstimate {
     pub nuisances: Vec<NamedLoss>,
     /// Rows whose learned probability was moved to the limit, in the first repetition.
     pub n_clipped: u64,
+    /// What the first repetition tried for each nuisance, where settings were to be chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<TuneReport>,
 }
 
 /// The loss of one nuisance.

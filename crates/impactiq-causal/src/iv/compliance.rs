@@ -13,7 +13,7 @@ use impactiq_metrics::least_squares::{Penalty, Regression};
 use impactiq_metrics::robust::Covariance;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{BaseModel, FitTask, Inputs};
+use crate::base::{BaseLearner, BaseModel, FitTask, Inputs, TRIALS, TuneReport};
 use crate::dml::{DmlLearner, varies};
 use crate::error::CausalError;
 
@@ -85,6 +85,8 @@ pub struct DrivScores {
     pub compliance: f64,
     /// Rows whose covariance of offer and take-up was moved to the limit.
     pub n_clipped: u64,
+    /// What was tried for each nuisance, where settings were to be chosen.
+    pub tuning: Vec<TuneReport>,
 }
 
 /// Fits the linear effect of taking an offered treatment.
@@ -118,14 +120,15 @@ pub fn driv_scores(
     let n = data.outcome.len();
     let total: f64 = (0..n).map(|row| data.weight(row)).sum();
     let fit = Fit { data, settings, watch };
-    let mut found = DrivScores { scores: vec![0.0; n], compliance: 0.0, n_clipped: 0 };
-    for fold in 0..folds.n_folds() {
+    let (learners, tuning) = fit.choose(folds, seed)?;
+    let mut found = DrivScores { scores: vec![0.0; n], compliance: 0.0, n_clipped: 0, tuning };
+    for (fold, learners) in learners.iter().enumerate() {
         if watch.should_stop() {
             return Err(CausalError::Stopped);
         }
         let inside = |row: &u32| usize::from(folds.of_row()[*row as usize]) == fold;
         let (held, training): (Vec<u32>, Vec<u32>) = (0..n as u32).partition(inside);
-        let models = fit.nuisances(&training, seed.child(fold as u64))?;
+        let models = fit.nuisances(learners, &training, seed.child(fold as u64))?;
         // The preliminary effect needs no unbiased score: the training part's own share will do.
         let own = fit.residuals(&models, &training, data.share_offered(&training))?;
         let preliminary = fit.preliminary(&own, &training)?;
@@ -213,21 +216,63 @@ struct Fit<'a> {
 }
 
 impl Fit<'_> {
+    /// What is learned: the outcome, take-up among the others, and among the offered.
+    fn nuisance(&self, place: usize) -> (&DmlLearner, &[f64], &'static str) {
+        match place {
+            0 => (&self.settings.outcome, self.data.outcome, "the outcome"),
+            1 => (&self.settings.taken, self.data.taken, "take-up without the offer"),
+            _ => (&self.settings.taken, self.data.taken, "take-up with the offer"),
+        }
+    }
+
+    /// The rows of a training part that one of them is learned from.
+    fn rows_of(&self, place: usize, training: &[u32]) -> Vec<u32> {
+        let offered = |row: &u32| self.data.offered[*row as usize];
+        let takes = |row: &u32| place == 0 || (offered(row) == 1.0) == (place == 2);
+        training.iter().copied().filter(takes).collect()
+    }
+
+    fn task<'t>(&'t self, place: usize, rows: &'t [u32]) -> FitTask<'t> {
+        let (learner, target, _) = self.nuisance(place);
+        FitTask { rows, target, weights: self.data.weights, row_ids: self.data.row_ids, loss: learner.loss }
+    }
+
+    /// By fold: what learns each of the three. Where there is a choice it is made inside the training part.
+    fn choose(&self, folds: &Folds, seed: Seed) -> Result<(Vec<[&BaseLearner; 3]>, Vec<TuneReport>), CausalError> {
+        let outside = |fold: usize| -> Vec<u32> {
+            let of_row = folds.of_row();
+            (0..of_row.len() as u32).filter(|&row| usize::from(of_row[row as usize]) != fold).collect()
+        };
+        let own = |place: usize| &self.nuisance(place).0.base;
+        let mut learners = vec![[own(0), own(1), own(2)]; folds.n_folds()];
+        let mut reports = Vec::new();
+        for place in 0..3 {
+            let (learner, _, what) = self.nuisance(place);
+            let Some(candidates) = &learner.candidates else { continue };
+            let rows: Vec<Vec<u32>> = (0..folds.n_folds()).map(|fold| self.rows_of(place, &outside(fold))).collect();
+            let part = |(fold, rows)| (self.task(place, rows), seed.child(fold as u64).child(TRIALS));
+            let parts: Vec<(FitTask<'_>, Seed)> = rows.iter().map(Vec::as_slice).enumerate().map(part).collect();
+            let choice = candidates.choose(what, &parts, &self.data.inputs, self.watch)?;
+            for (of_fold, taken) in learners.iter_mut().zip(choice.taken) {
+                of_fold[place] = &candidates.learners[taken];
+            }
+            reports.push(choice.report);
+        }
+        Ok((learners, reports))
+    }
+
     /// Models of the outcome, of take-up among the others, and among the offered.
-    fn nuisances(&self, training: &[u32], seed: Seed) -> Result<[BaseModel; 3], CausalError> {
-        let data = self.data;
-        let learn = |learner: &DmlLearner, target: &[f64], rows: &[u32], place: u64| {
-            let task = FitTask { rows, target, weights: data.weights, row_ids: data.row_ids, loss: learner.loss };
-            learner.base.fit(&data.inputs, &task, seed.child(place), self.watch)
+    fn nuisances(
+        &self,
+        learners: &[&BaseLearner; 3],
+        training: &[u32],
+        seed: Seed,
+    ) -> Result<[BaseModel; 3], CausalError> {
+        let learn = |place: usize| {
+            let rows = self.rows_of(place, training);
+            learners[place].fit(&self.data.inputs, &self.task(place, &rows), seed.child(place as u64), self.watch)
         };
-        let group = |value: f64| -> Vec<u32> {
-            training.iter().copied().filter(|&row| data.offered[row as usize] == value).collect()
-        };
-        Ok([
-            learn(&self.settings.outcome, data.outcome, training, 0)?,
-            learn(&self.settings.taken, data.taken, &group(0.0), 1)?,
-            learn(&self.settings.taken, data.taken, &group(1.0), 2)?,
-        ])
+        Ok([learn(0)?, learn(1)?, learn(2)?])
     }
 
     fn residuals(&self, models: &[BaseModel; 3], rows: &[u32], p: f64) -> Result<Residuals, CausalError> {

@@ -5,6 +5,7 @@ use impactiq_trees::{ForestConfig, TreesError, UpliftKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::interactions::Interactions;
 use crate::base::BaseKind;
 use crate::base::settings::with_base_settings;
 use crate::error::CausalError;
@@ -229,6 +230,11 @@ with_base_settings! {
         /// `min_arm_rows` is given.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub linear_part: Option<bool> = None,
+        /// linear_dml and linear_dr: products of two features that enter beside them: a number of
+        /// them at most, 1 to 20, or auto (5 at most). They are chosen inside training folds and
+        /// only where they pass a test and held-out rows agree.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub interactions: Option<Interactions> = None,
     }
 }
 
@@ -238,8 +244,13 @@ impl LearnerConfig {
         self.kind.needs_nuisances() || self.needs_folds()
     }
 
-    /// Whether learners are judged on held-out folds.
+    /// Whether learning reads the folds.
     pub(crate) fn needs_folds(&self) -> bool {
+        self.is_judged() || self.interactions.is_some()
+    }
+
+    /// Whether something is chosen by its answers for held-out folds.
+    pub(crate) fn is_judged(&self) -> bool {
         self.kind == LearnerKind::Auto || self.recalibrate.is_some() || self.budget().is_some()
     }
 

@@ -2,6 +2,7 @@
 //! key. A key written for a kind that doesn't read it is an error, never ignored.
 
 use super::config::{LearnerConfig, LearnerKind, check_forest};
+use super::interactions::Interactions;
 use super::uplift;
 use crate::base::BaseKind;
 use crate::error::CausalError;
@@ -47,6 +48,9 @@ const OF_AUTO: &[LearnerKind] = &[Auto];
 
 /// Kinds whose effect is linear in the features.
 const OF_LINEAR: &[LearnerKind] = &[LinearDml, LinearDr, IntentToTreatDriv];
+
+/// Kinds whose line may have products of features.
+const OF_PRODUCTS: &[LearnerKind] = &[LinearDml, LinearDr];
 
 /// Kinds that split by an uplift criterion.
 const OF_UPLIFT: &[LearnerKind] = &[UpliftForest, UpliftTree];
@@ -97,6 +101,7 @@ const KEYS: &[Key] = &[
     ("normalise", |c| c.normalise.is_some(), OF_UPLIFT),
     ("shrinkage", |c| c.shrinkage.is_some(), OF_UPLIFT),
     ("min_gain", |c| c.min_gain.is_some(), OF_UPLIFT),
+    ("interactions", |c| c.interactions.is_some(), OF_PRODUCTS),
     ("linear_part", |c| c.linear_part.is_some(), OF_SHRINKING),
 ];
 
@@ -107,6 +112,7 @@ impl LearnerConfig {
     /// [`CausalError::BadSetting`], [`CausalError::UselessSetting`].
     pub fn check(&self) -> Result<(), CausalError> {
         check_keys(self)?;
+        self.interactions.map_or(Ok(()), Interactions::check)?;
         if OF_FOREST.contains(&self.kind) {
             check_forest(self)?;
         }

@@ -12,6 +12,7 @@ mod direct;
 mod final_stage;
 mod forest_dr;
 mod held_out;
+mod interactions;
 mod keys;
 mod pseudo;
 mod s;
@@ -31,8 +32,9 @@ pub use causal_forest::{
 pub use choose::{CandidateScore, ChoiceReport, ContrastChoice};
 pub use config::{LearnerConfig, LearnerKind, Recalibration};
 pub use direct::DirectModel;
-pub use final_stage::{LinearContrast, LinearReport, LinearStage, Term};
+pub use final_stage::{FoundProduct, InteractionReport, LinearContrast, LinearReport, LinearStage, Term};
 pub use forest_dr::ScoreForests;
+pub use interactions::Interactions;
 pub use s::SModel;
 pub use t::TModel;
 pub use task::{DoseTask, Effects, InstrumentTask, LearnerNuisances, LearnerTask, OfferTask};
@@ -94,13 +96,13 @@ pub struct Fitted {
     /// What was chosen on held-out rows, if anything was.
     pub choice: Option<ChoiceReport>,
     /// What was tried, where settings were to be chosen.
-    pub tuned: Option<TuneReport>,
+    pub tuned: Vec<TuneReport>,
 }
 
 impl Fitted {
     /// An effect of which there is no more to say.
     fn of(effect: EffectModel) -> Self {
-        Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: None }
+        Fitted { effect, forests: Vec::new(), linear: Vec::new(), choice: None, tuned: Vec::new() }
     }
 }
 
@@ -126,9 +128,9 @@ pub fn fit_effect(
         };
         let (chosen, report) = tune::tune(config, budget, task, &ask, watch)?;
         let fitted = fit_effect(&chosen, inputs, task, seed, watch)?;
-        return Ok(Fitted { tuned: Some(report), ..fitted });
+        return Ok(Fitted { tuned: vec![report], ..fitted });
     }
-    if config.needs_folds() {
+    if config.is_judged() {
         return fit_blended(config, inputs, task, seed, watch);
     }
     let effect = match config.kind {
@@ -244,8 +246,8 @@ pub fn fit_offer_effect(
     seed: Seed,
     watch: &dyn Watch,
 ) -> Result<Fitted, CausalError> {
-    let (model, linear) = LinearStage::fit_offer(config, inputs, task, seed, watch)?;
-    Ok(Fitted { linear, ..Fitted::of(EffectModel::Linear(config.kind, model)) })
+    let (model, linear, tuned) = LinearStage::fit_offer(config, inputs, task, seed, watch)?;
+    Ok(Fitted { linear, tuned, ..Fitted::of(EffectModel::Linear(config.kind, model)) })
 }
 
 /// Learns the effect of one unit of a dose on one outcome.

@@ -5,15 +5,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::out_of_fold::OutOfFold;
-use crate::base::{BaseLearner, Candidates, Clock, FitTask, Inputs, Loss, Trials, Tried, TuneReport, smallest};
+use crate::base::{BaseLearner, Candidates, FitTask, Inputs, Loss, TRIALS, TuneReport};
 use crate::error::CausalError;
 
 /// Rows below which folds are fitted side by side; above, one after another, so that only
 /// one fit's working memory is held.
 const PARALLEL_ROWS: usize = 500_000;
-
-/// The child of a fold's seed that deals rows for trials.
-const TRIALS: u64 = u64::MAX;
 
 /// Rows a fit needs at least.
 const MIN_ROWS: usize = 2;
@@ -145,35 +142,13 @@ fn choose<'a>(
 ) -> Result<(Vec<&'a BaseLearner>, Option<TuneReport>), CausalError> {
     let n_folds = folds.n_folds();
     let Some(candidates) = task.candidates else { return Ok((vec![task.learner; n_folds], None)) };
-    let clock = Clock::start(candidates.budget, watch);
-    let own_seed = |fold: usize| seed.child(fold as u64).child(TRIALS);
-    let trials = (0..n_folds)
-        .map(|fold| Ok(Trials::new(&task.fit(&task.training_rows(folds, fold as u8)?), own_seed(fold))))
-        .collect::<Result<Vec<Trials>, CausalError>>()?;
-    // By candidate, by fold.
-    let mut losses: Vec<Vec<f64>> = Vec::new();
-    for learner in &candidates.learners {
-        if !losses.is_empty() && clock.is_over() {
-            break;
-        }
-        let of_fold = |fold: usize| trials[fold].loss(learner, inputs, &task.fit(&[]), own_seed(fold), watch);
-        let of_folds: Vec<Result<f64, CausalError>> = (0..n_folds).into_par_iter().map(of_fold).collect();
-        losses.push(of_folds.into_iter().collect::<Result<_, _>>()?);
-    }
-    let taken: Vec<usize> = (0..n_folds).map(|fold| smallest(losses.iter().map(|of_folds| of_folds[fold]))).collect();
-    let tried = losses.iter().zip(&candidates.settings).enumerate().map(|(place, (of_folds, settings))| {
-        let mean = of_folds.iter().sum::<f64>() / n_folds as f64;
-        let n_taken = taken.iter().filter(|&&taken| taken == place).count() as u64;
-        Tried::new(settings, &candidates.settings[0], mean, n_taken)
-    });
-    let report = TuneReport {
-        what: task.what.to_owned(),
-        loss: task.loss.name().into(),
-        trials: losses.len() as u64,
-        hurried: losses.len() < candidates.learners.len(),
-        tried: tried.collect(),
-    };
-    Ok((taken.into_iter().map(|place| &candidates.learners[place]).collect(), Some(report)))
+    let rows = (0..n_folds)
+        .map(|fold| task.training_rows(folds, fold as u8))
+        .collect::<Result<Vec<Vec<u32>>, CausalError>>()?;
+    let part = |(fold, rows)| (task.fit(rows), seed.child(fold as u64).child(TRIALS));
+    let parts: Vec<(FitTask<'_>, Seed)> = rows.iter().map(Vec::as_slice).enumerate().map(part).collect();
+    let choice = candidates.choose(task.what, &parts, inputs, watch)?;
+    Ok((choice.taken.into_iter().map(|place| &candidates.learners[place]).collect(), Some(choice.report)))
 }
 
 fn out_of_fold_loss(task: &NuisanceTask<'_>, predictions: &[f64]) -> NuisanceLoss {

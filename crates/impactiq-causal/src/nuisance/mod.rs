@@ -51,7 +51,7 @@ impl NuisanceConfig {
     }
 
     /// The settings to compare for a target, where the config asks for a choice.
-    fn candidates(&self, place: Place, target: Target) -> Option<Candidates> {
+    pub(crate) fn candidates(&self, place: Place, target: Target) -> Option<Candidates> {
         self.budget().map(|budget| Candidates::new(&self.settings(), self.kind, place, target, budget))
     }
 }

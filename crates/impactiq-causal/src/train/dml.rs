@@ -137,7 +137,7 @@ fn learner_of(
         true => settings.propensity_learner(nuisance.kind, target),
         false => settings.learner(nuisance.kind, Place::Nuisance, target),
     };
-    Ok(DmlLearner { base, loss })
+    Ok(DmlLearner { base, loss, candidates: nuisance.candidates(Place::Nuisance, target) })
 }
 
 impl Contrast<'_> {

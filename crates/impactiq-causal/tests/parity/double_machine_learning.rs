@@ -14,11 +14,11 @@ const PENSION: [&str; 9] = ["age", "inc", "educ", "fsize", "marr", "twoearn", "d
 const LALONDE: [&str; 8] = ["age", "education", "black", "hispanic", "married", "nodegree", "re74", "re75"];
 
 fn linear() -> DmlLearner {
-    DmlLearner { base: BaseLearner::LeastSquares, loss: Loss::Squared }
+    DmlLearner::fixed(BaseLearner::LeastSquares, Loss::Squared)
 }
 
 fn logistic() -> DmlLearner {
-    DmlLearner { base: BaseLearner::Logistic { penalty: 0.0 }, loss: Loss::Logistic }
+    DmlLearner::fixed(BaseLearner::Logistic { penalty: 0.0 }, Loss::Logistic)
 }
 
 fn learners(treatment: DmlLearner, instrument: DmlLearner) -> DmlLearners {

@@ -100,8 +100,8 @@ fn the_effect_of_a_taken_offer_is_that_of_econml() {
         clusters: None,
     };
     let settings = DrivSettings {
-        outcome: DmlLearner { base: BaseLearner::LeastSquares, loss: Loss::Squared },
-        taken: DmlLearner { base: BaseLearner::Logistic { penalty: 0.0 }, loss: Loss::Logistic },
+        outcome: DmlLearner::fixed(BaseLearner::LeastSquares, Loss::Squared),
+        taken: DmlLearner::fixed(BaseLearner::Logistic { penalty: 0.0 }, Loss::Logistic),
         clip: 0.1,
         covariance: Covariance::Hc1,
     };

@@ -19,7 +19,7 @@ const REPETITIONS: u64 = 11;
 fn boosted(target: &[f64], loss: Loss) -> DmlLearner {
     let mean = target.iter().sum::<f64>() / target.len() as f64;
     let target = Target { loss, n_rows: target.len(), mean };
-    DmlLearner { base: BaseSettings::default().learner(BaseKind::Boosted, Place::Nuisance, target), loss }
+    DmlLearner::fixed(BaseSettings::default().learner(BaseKind::Boosted, Place::Nuisance, target), loss)
 }
 
 fn repeated(row_ids: &[u64], strata: &[u32]) -> Vec<Folds> {

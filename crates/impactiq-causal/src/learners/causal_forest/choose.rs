@@ -11,8 +11,8 @@
 //! noisy, and among many noisy losses the lowest is mostly luck. Sizes that the data can't tell
 //! from the best one take turns in the forest, so that little hangs on luck.
 
-use impactiq_data::{Seed, Stream};
-use impactiq_trees::ForestConfig;
+use impactiq_data::{Seed, Stream, Watch};
+use impactiq_trees::{Forest, ForestConfig};
 use serde::{Deserialize, Serialize};
 
 use super::ground::Ground;
@@ -62,6 +62,25 @@ pub struct Candidate {
     pub r_loss: f64,
 }
 
+/// What small forests are tried on: rows, and a loss that judges effects.
+pub(super) trait Tries {
+    /// Settings with leaves of at least `size` splitting rows of every arm; of `size` rows where there are no
+    /// arms.
+    fn with_leaf(&self, asked: &ForestConfig, size: u32) -> ForestConfig;
+
+    /// The loss of small forests, `average` the average effects of their contrasts.
+    fn try_out(&self, config: &ForestConfig, average: &[f64], seed: Seed) -> Result<Trial, CausalError>;
+
+    /// Whoever may end the trying.
+    fn watch(&self) -> &dyn Watch;
+
+    /// Settings whose bags take leaf sizes in turn; all the `best` where there are none.
+    fn with_leaves(&self, asked: &ForestConfig, best: u32, sizes: &[u32]) -> ForestConfig {
+        let leaf_turns = sizes.iter().flat_map(|&size| self.with_leaf(asked, size).leaf_sizes()).collect();
+        ForestConfig { leaf_turns, ..self.with_leaf(asked, best) }
+    }
+}
+
 /// What was chosen.
 pub(super) struct Choice {
     pub config: ForestConfig,
@@ -82,7 +101,7 @@ pub(super) fn choose(
     let asked = config.forest();
     let shrink = config.shrink.unwrap_or(false);
     let seed = seed.child(SEEDS);
-    let sample = sample(ground, seed);
+    let sample = sample(ground.rows, ground.row_ids, seed);
     let plain = Ground { rows: &sample, ..*ground };
     let lined = line.map(|line| Ground { line: Some(line), ..plain });
     if let Some(size) = config.min_arm_rows {
@@ -92,7 +111,7 @@ pub(super) fn choose(
         let linear = line.is_some();
         return Ok(Choice { config: asked, candidates: Vec::new(), linear, shrinkage });
     }
-    let mut search = Search { asked: &asked, average, seed, smallest: plain.smallest_arm(), candidates: Vec::new() };
+    let mut search = Search::new(&asked, average, seed, plain.smallest_arm());
     let constant = search.stumps(&plain, false)?;
     let mut found = None;
     if let Some(lined) = &lined {
@@ -116,15 +135,47 @@ pub(super) fn choose(
     Ok(Choice { candidates: search.candidates, linear: found.linear, config, shrinkage })
 }
 
+/// Leaf sizes without a line; `smallest` are the rows of the smallest arm. One effect for everybody where no size is
+/// better.
+pub(super) fn choose_leaves(
+    asked: &ForestConfig,
+    ground: &dyn Tries,
+    (average, smallest): (&[f64], u32),
+    seed: Seed,
+) -> Result<(ForestConfig, Vec<Candidate>), CausalError> {
+    let mut search = Search::new(asked, average, seed.child(SEEDS), smallest);
+    let constant = search.stumps(ground, false)?;
+    let found = search.leaves(ground, &constant, None)?;
+    let best = found.sizes.first().copied().unwrap_or(smallest.max(1));
+    Ok((ground.with_leaves(asked, best, &found.sizes), search.candidates))
+}
+
 /// The rows that small forests grow from: all, or a sample by hash (of clusters, where there are any).
-fn sample(ground: &Ground<'_>, seed: Seed) -> Vec<u32> {
-    let n = ground.rows.len();
+pub(super) fn sample(rows: &[u32], row_ids: &[u64], seed: Seed) -> Vec<u32> {
+    let n = rows.len();
     if n <= MAX_ROWS {
-        return ground.rows.to_vec();
+        return rows.to_vec();
     }
     let (seed, share) = (seed.stream(Stream::Validation), MAX_ROWS as f64 / n as f64);
-    let drawn = |row: &u32| seed.uniform(ground.row_ids[*row as usize]) < share;
-    ground.rows.iter().copied().filter(drawn).collect()
+    let drawn = |row: &u32| seed.uniform(row_ids[*row as usize]) < share;
+    rows.iter().copied().filter(drawn).collect()
+}
+
+/// Two small forests of some settings, grown by `grow` from seeds of their own.
+pub(super) fn small_forests(
+    config: &ForestConfig,
+    seed: Seed,
+    watch: &dyn Watch,
+    grow: impl Fn(&ForestConfig, Seed) -> Result<Forest, CausalError>,
+) -> Result<[Forest; 2], CausalError> {
+    let trees_per_bag = config.trees_per_bag.min(2);
+    let small = ForestConfig { n_trees: SMALL, trees_per_bag, ..config.clone() };
+    let forests = [grow(&small, seed.child(0))?, grow(&small, seed.child(1))?];
+    if watch.should_stop() {
+        // Forests cut short must not choose.
+        return Err(CausalError::Stopped);
+    }
+    Ok(forests)
 }
 
 /// The leaf sizes tried so far, and what trials have in common.
@@ -143,13 +194,17 @@ struct Found {
     trial: Trial,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    fn new(asked: &'a ForestConfig, average: &'a [f64], seed: Seed, smallest: u32) -> Self {
+        Search { asked, average, seed, smallest, candidates: Vec::new() }
+    }
+
     fn tried(&mut self, min_arm_rows: Option<u32>, linear: bool, trial: &Trial) {
         self.candidates.push(Candidate { min_arm_rows, linear, r_loss: trial.loss });
     }
 
     /// Trees that cannot split: one effect for everybody, or the line alone.
-    fn stumps(&mut self, ground: &Ground<'_>, linear: bool) -> Result<Trial, CausalError> {
+    fn stumps(&mut self, ground: &dyn Tries, linear: bool) -> Result<Trial, CausalError> {
         let stumps = ground.with_leaf(self.asked, self.smallest.max(1));
         let trial = ground.try_out(&stumps, self.average, self.seed)?;
         self.tried(None, linear, &trial);
@@ -158,7 +213,7 @@ impl Search<'_> {
 
     /// The leaf sizes that may be best, unless no trees are better: one effect for everybody, or
     /// the line where there is one.
-    fn leaves(&mut self, ground: &Ground<'_>, constant: &Trial, line: Option<Trial>) -> Result<Found, CausalError> {
+    fn leaves(&mut self, ground: &dyn Tries, constant: &Trial, line: Option<Trial>) -> Result<Found, CausalError> {
         // A node must hold two leaves' worth of splitting rows.
         let share = self.asked.sample_fraction * if self.asked.honest { self.asked.split_fraction } else { 1.0 };
         let most = f64::from(self.smallest) * share / 2.0;
@@ -173,7 +228,7 @@ impl Search<'_> {
             worse = if trial.loss < smallest { 0 } else { worse + 1 };
             smallest = smallest.min(trial.loss);
             trials.push((size, trial));
-            if worse > PATIENCE || ground.watch.should_hurry() {
+            if worse > PATIENCE || ground.watch().should_hurry() {
                 break;
             }
         }
@@ -230,13 +285,13 @@ impl Gain {
 
 /// Small forests of one leaf size.
 #[derive(Clone)]
-struct Trial {
-    /// Out-of-bag R-loss.
-    loss: f64,
+pub(super) struct Trial {
+    /// Out-of-bag loss.
+    pub loss: f64,
     /// The slope of the outcomes on what is predicted beyond the average, between 0 and 1.
-    slope: f64,
+    pub slope: f64,
     /// Each row's part in the loss, those of a cluster added up; NaN for rows without one.
-    parts: Vec<f64>,
+    pub parts: Vec<f64>,
 }
 
 impl Trial {
@@ -259,9 +314,7 @@ impl Trial {
     }
 }
 
-impl Ground<'_> {
-    /// Settings with leaves of at least `size` splitting rows of every arm; with a dose, of
-    /// `size` rows.
+impl Tries for Ground<'_> {
     fn with_leaf(&self, asked: &ForestConfig, size: u32) -> ForestConfig {
         match self.centred.arms {
             Some(_) => ForestConfig { min_arm_rows: size, ..asked.clone() },
@@ -269,25 +322,12 @@ impl Ground<'_> {
         }
     }
 
-    /// Settings whose bags take leaf sizes in turn; all the `best` where there are none.
-    pub(super) fn with_leaves(&self, asked: &ForestConfig, best: u32, sizes: &[u32]) -> ForestConfig {
-        let leaf_turns = sizes.iter().flat_map(|&size| self.with_leaf(asked, size).leaf_sizes()).collect();
-        ForestConfig { leaf_turns, ..self.with_leaf(asked, best) }
-    }
-
-    /// Rows of the smallest arm; of a dose, all rows.
-    fn smallest_arm(&self) -> u32 {
-        u32::try_from(self.centred.smallest_arm()).unwrap_or(u32::MAX)
+    fn watch(&self) -> &dyn Watch {
+        self.watch
     }
 
     fn try_out(&self, config: &ForestConfig, average: &[f64], seed: Seed) -> Result<Trial, CausalError> {
-        let trees_per_bag = config.trees_per_bag.min(2);
-        let small = ForestConfig { n_trees: SMALL, trees_per_bag, ..config.clone() };
-        let forests = [self.grow(&small, seed.child(0))?, self.grow(&small, seed.child(1))?];
-        if self.watch.should_stop() {
-            // Forests cut short must not choose.
-            return Err(CausalError::Stopped);
-        }
+        let forests = small_forests(config, seed, self.watch, |config, seed| self.grow(config, seed))?;
         let [one, two] = forests.map(|forest| self.out_of_bag(&forest, self.rows));
         let centred = self.centred;
         let mut parts = vec![f64::NAN; self.rows.len()];
@@ -312,24 +352,29 @@ impl Ground<'_> {
         }
         let slope = if square > 0.0 { (along / square).clamp(0.0, 1.0) } else { 0.0 };
         let loss = if total > 0.0 { loss / total } else { f64::INFINITY };
-        Ok(Trial { loss, slope, parts: self.by_cluster(parts) })
+        let parts = if self.clusters.is_some() { by_unit(self.rows, self.row_ids, parts) } else { parts };
+        Ok(Trial { loss, slope, parts })
     }
+}
 
-    /// One number per cluster, in the order of their codes; the numbers as they are without clusters.
-    /// The same rows are NaN in every trial of a seed, so sums of two trials are comparable.
-    fn by_cluster(&self, parts: Vec<f64>) -> Vec<f64> {
-        if self.clusters.is_none() {
-            return parts;
-        }
-        let mut keyed: Vec<(u64, f64)> = self.rows.iter().map(|&row| self.row_ids[row as usize]).zip(parts).collect();
-        // Stable, so that sums do not depend on anything but the rows' order.
-        keyed.sort_by_key(|pair| pair.0);
-        let sum = |cluster: &[(u64, f64)]| {
-            let known = || cluster.iter().map(|pair| pair.1).filter(|part| !part.is_nan());
-            known().next().map_or(f64::NAN, |_| known().sum())
-        };
-        keyed.chunk_by(|a, b| a.0 == b.0).map(sum).collect()
+impl Ground<'_> {
+    /// Rows of the smallest arm; of a dose, all rows.
+    fn smallest_arm(&self) -> u32 {
+        u32::try_from(self.centred.smallest_arm()).unwrap_or(u32::MAX)
     }
+}
+
+/// One number per row or cluster, in the order of their identifiers. The same rows are NaN in every trial of a seed, so
+/// sums of two trials are comparable.
+pub(super) fn by_unit(rows: &[u32], row_ids: &[u64], parts: Vec<f64>) -> Vec<f64> {
+    let mut keyed: Vec<(u64, f64)> = rows.iter().map(|&row| row_ids[row as usize]).zip(parts).collect();
+    // Stable, so that sums do not depend on anything but the rows' order.
+    keyed.sort_by_key(|pair| pair.0);
+    let sum = |unit: &[(u64, f64)]| {
+        let known = || unit.iter().map(|pair| pair.1).filter(|part| !part.is_nan());
+        known().next().map_or(f64::NAN, |_| known().sum())
+    };
+    keyed.chunk_by(|a, b| a.0 == b.0).map(sum).collect()
 }
 
 #[cfg(test)]

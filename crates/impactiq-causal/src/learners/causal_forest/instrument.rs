@@ -4,18 +4,12 @@
 use impactiq_data::{Seed, Watch};
 use impactiq_trees::{ForestConfig, InstrumentTask as TreesTask, grow_instrument_forest};
 
-use super::model::{ForestModel, ForestReport, grown};
-use crate::base::{Hurried, Inputs};
+use super::choose::{Trial, Tries, by_unit, choose_leaves, sample, small_forests};
+use super::model::{ForestModel, ForestReport, grown, is_stumps};
+use crate::base::{Hurried, Inputs, Quiet};
 use crate::error::CausalError;
 use crate::learners::config::LearnerConfig;
 use crate::learners::task::InstrumentTask;
-
-/// Splitting rows per leaf, on either side of a 0/1 instrument, unless the config says: effects by way of an
-/// instrument are noisier than others by the square of the compliance.
-const LEAF_ROWS: u32 = 50;
-
-/// At least this many leaves' worth of splitting rows must fit into a tree.
-const LEAVES: u32 = 8;
 
 impl ForestModel {
     /// The forest of the effect by way of an instrument.
@@ -44,9 +38,10 @@ impl ForestModel {
             return Err(CausalError::NoVariation { what });
         }
         let encouraged = encouraged(task);
-        let settings = forest_config(config, task.rows.len(), encouraged.is_some());
+        let asked = config.forest();
+        let rows = sample(task.rows, task.row_ids, seed);
         let of_trees = TreesTask {
-            rows: task.rows,
+            rows: &rows,
             outcome: &y,
             treatment: &t,
             instrument: &z,
@@ -56,25 +51,20 @@ impl ForestModel {
             clusters: None,
             row_ids: task.row_ids,
         };
-        let forest = grow_instrument_forest(&inputs.columns(), &of_trees, &settings, seed, &Hurried::new(watch))?;
+        let quiet = Quiet(watch);
+        let trying = Trying { inputs, task: of_trees, direction: moved.signum(), watch: &quiet };
+        let (settings, candidates) = match config.min_arm_rows {
+            Some(size) => (trying.with_leaf(&asked, size), Vec::new()),
+            None => choose_leaves(&asked, &trying, (&[average], smallest_side(task, encouraged.as_deref())), seed)?,
+        };
+        let whole = TreesTask { rows: task.rows, ..of_trees };
+        let forest = grow_instrument_forest(&inputs.columns(), &whole, &settings, seed, &Hurried::new(watch))?;
         if watch.should_stop() {
             return Err(CausalError::Stopped);
         }
         let report = ForestReport {
-            outcome: task.outcome.to_owned(),
-            arms: vec![task.treatment_name.to_owned()],
-            n_trees: 0,
-            n_trees_asked: 0,
-            min_arm_rows: settings.min_arm_rows,
-            leaf_sizes: vec![settings.min_arm_rows],
-            chosen_by: if config.min_arm_rows.is_some() { "config".into() } else { "default".into() },
-            linear: false,
-            candidates: Vec::new(),
-            constant: false,
-            shrinkage: 1.0,
-            mean_leaves: 0.0,
-            averages: Vec::new(),
-            calibration: Vec::new(),
+            constant: is_stumps(&forest),
+            ..ForestReport::chosen((task.outcome, vec![task.treatment_name.to_owned()]), &settings, candidates)
         };
         let report = grown(&forest, settings.n_trees, report);
         let (forests, average, lines) = (vec![forest], vec![average], vec![Vec::new()]);
@@ -82,17 +72,66 @@ impl ForestModel {
     }
 }
 
+/// Small forests by way of an instrument and the loss that judges them.
+struct Trying<'a> {
+    inputs: &'a Inputs<'a>,
+    task: TreesTask<'a>,
+    /// The sign of Cov(Z, T): the loss is convex where the instrument moves the treatment so.
+    direction: f64,
+    watch: &'a dyn Watch,
+}
+
+impl Tries for Trying<'_> {
+    fn with_leaf(&self, asked: &ForestConfig, size: u32) -> ForestConfig {
+        match self.task.encouraged {
+            Some(_) => ForestConfig { min_arm_rows: size, ..asked.clone() },
+            None => ForestConfig { min_arm_rows: size, min_leaf_rows: size, ..asked.clone() },
+        }
+    }
+
+    fn watch(&self) -> &dyn Watch {
+        self.watch
+    }
+
+    /// E[z̃t̃ τ² − 2 z̃ỹ τ], least at τ(x) = E[z̃ỹ | x] / E[z̃t̃ | x]: the R-loss where z is t, less what no τ
+    /// changes. The squared residual itself is no loss here: it is least for the effect as treated.
+    fn try_out(&self, config: &ForestConfig, _: &[f64], seed: Seed) -> Result<Trial, CausalError> {
+        let columns = self.inputs.columns();
+        let task = &self.task;
+        let grow = |config: &ForestConfig, seed| Ok(grow_instrument_forest(&columns, task, config, seed, self.watch)?);
+        let key = |row: u32| task.row_ids[row as usize];
+        let forests = small_forests(config, seed, self.watch, grow)?;
+        let [one, two] =
+            forests.map(|forest| forest.predict_out_of_bag(&columns, task.rows, &key, false).values.swap_remove(0));
+        let mut parts = vec![f64::NAN; task.rows.len()];
+        let (mut loss, mut total) = (0.0, 0.0);
+        for (i, &row) in task.rows.iter().enumerate() {
+            let row = row as usize;
+            let weight = task.weights.map_or(1.0, |weights| weights[row]);
+            let (a, b) = (one[i], two[i]);
+            if weight == 0.0 || a.is_nan() || b.is_nan() {
+                continue;
+            }
+            let z = self.direction * task.instrument[row];
+            parts[i] = weight * z * (task.treatment[row] * a * b - task.outcome[row] * (a + b));
+            loss += parts[i];
+            total += weight;
+        }
+        let loss = if total > 0.0 { loss / total } else { f64::INFINITY };
+        Ok(Trial { loss, slope: 1.0, parts: by_unit(task.rows, task.row_ids, parts) })
+    }
+}
+
+/// Rows on the smaller side of a 0/1 instrument; all rows of another.
+fn smallest_side(task: &InstrumentTask<'_>, encouraged: Option<&[u8]>) -> u32 {
+    let n = task.rows.len();
+    let on = encouraged.map_or(n, |on| task.rows.iter().filter(|&&row| on[row as usize] == 1).count());
+    let side = if encouraged.is_some() { on.min(n - on) } else { n };
+    u32::try_from(side).unwrap_or(u32::MAX)
+}
+
 /// 1 where the instrument is, for an instrument of zeros and ones.
 fn encouraged(task: &InstrumentTask<'_>) -> Option<Vec<u8>> {
     let zero_one = task.rows.iter().all(|&row| matches!(task.instrument[row as usize], 0.0 | 1.0));
     zero_one.then(|| task.instrument.iter().map(|&z| u8::from(z == 1.0)).collect())
-}
-
-fn forest_config(config: &LearnerConfig, n_rows: usize, zero_one: bool) -> ForestConfig {
-    let asked = config.forest();
-    let share = asked.sample_fraction * if asked.honest { asked.split_fraction } else { 1.0 };
-    let most = (n_rows as f64 * share / f64::from(LEAVES)) as u32;
-    let size = config.min_arm_rows.unwrap_or(LEAF_ROWS.min(most).max(1));
-    let min_leaf_rows = if zero_one { asked.min_leaf_rows } else { size };
-    ForestConfig { min_arm_rows: size, min_leaf_rows, ..asked }
 }

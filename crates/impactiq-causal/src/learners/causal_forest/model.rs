@@ -4,12 +4,12 @@ use impactiq_data::{DataError, Seed, Watch};
 use impactiq_metrics::Estimate;
 use impactiq_metrics::calibration::CalibrationTest;
 use impactiq_metrics::estimate::Z_95;
-use impactiq_trees::Forest;
+use impactiq_trees::{Forest, ForestConfig};
 use serde::{Deserialize, Serialize};
 
 use super::answers::{self, ForestAverages, ForestCalibration};
 use super::centre::{self, Centred};
-use super::choose::{self, Candidate};
+use super::choose::{self, Candidate, Tries};
 use super::ground::Ground;
 use super::linear_part::{Line, LinearPart};
 use super::rows::{self, ContrastRows, Group};
@@ -342,22 +342,38 @@ fn grow(
     let line = line.filter(|_| choice.linear);
     let forest = Ground { line, ..*ground }.grow_at_last(None, &choice.config, seed)?;
     let report = ForestReport {
-        outcome: outcome.to_owned(),
-        arms,
-        n_trees: 0,
-        n_trees_asked: 0,
-        min_arm_rows: choice.config.min_arm_rows,
-        leaf_sizes: choice.config.leaf_sizes().iter().map(|leaf| leaf.min_arm_rows).collect(),
-        chosen_by: if choice.candidates.is_empty() { "config".into() } else { "r_loss".into() },
         linear: line.is_some(),
         constant: line.is_none() && is_stumps(&forest),
-        candidates: choice.candidates,
         shrinkage: choice.shrinkage,
-        mean_leaves: 0.0,
-        averages: Vec::new(),
-        calibration: Vec::new(),
+        ..ForestReport::chosen((outcome, arms), &choice.config, choice.candidates)
     };
     Ok((forest, report))
+}
+
+impl ForestReport {
+    /// What was chosen, before anything has grown.
+    pub(super) fn chosen(
+        (outcome, arms): (&str, Vec<String>),
+        config: &ForestConfig,
+        candidates: Vec<Candidate>,
+    ) -> Self {
+        ForestReport {
+            outcome: outcome.to_owned(),
+            arms,
+            n_trees: 0,
+            n_trees_asked: 0,
+            min_arm_rows: config.min_arm_rows,
+            leaf_sizes: config.leaf_sizes().iter().map(|leaf| leaf.min_arm_rows).collect(),
+            chosen_by: if candidates.is_empty() { "config".into() } else { "r_loss".into() },
+            linear: false,
+            candidates,
+            constant: false,
+            shrinkage: 1.0,
+            mean_leaves: 0.0,
+            averages: Vec::new(),
+            calibration: Vec::new(),
+        }
+    }
 }
 
 /// The report with the forest's size.
@@ -372,7 +388,7 @@ pub(super) fn grown(forest: &Forest, n_asked: usize, report: ForestReport) -> Fo
 }
 
 /// Whether no tree splits.
-fn is_stumps(forest: &Forest) -> bool {
+pub(super) fn is_stumps(forest: &Forest) -> bool {
     forest.trees().iter().all(|tree| tree.n_leaves() == 1)
 }
 

@@ -6,7 +6,7 @@ use impactiq_data::{Seed, Watch};
 use super::fit::Solve;
 use super::model::LinearStage;
 use super::report::{LinearReport, Terms};
-use crate::base::Inputs;
+use crate::base::{Inputs, TuneReport};
 use crate::error::CausalError;
 use crate::iv::{DrivSettings, Offered, driv_scores};
 use crate::learners::config::LearnerConfig;
@@ -31,7 +31,7 @@ impl LinearStage {
         task: &OfferTask<'_>,
         seed: Seed,
         watch: &dyn Watch,
-    ) -> Result<(LinearStage, Vec<LinearReport>), CausalError> {
+    ) -> Result<(LinearStage, Vec<LinearReport>, Vec<TuneReport>), CausalError> {
         let n = task.target.len();
         let rows: Vec<u32> = (0..n as u32).collect();
         let source = Source::new(inputs.raw);
@@ -42,6 +42,7 @@ impl LinearStage {
         let modifiers: Vec<&[f64]> = numbers.chunks_exact(n).skip(1).collect();
         let solve = Solve {
             design: &design,
+            products: &[],
             source: &source,
             names: terms.names(),
             weights: task.weights,
@@ -69,7 +70,7 @@ impl LinearStage {
         let found = driv_scores(&offered, &settings, task.folds, seed, watch)?;
         let (contrast, n_used) = solve.fit(&(rows, found.scores, None), kind)?;
         let report = terms.report((task.outcome, task.treatment_name), &contrast, (kind, n_used), seed.child(u64::MAX));
-        Ok((LinearStage { design, contrasts: vec![contrast] }, vec![report]))
+        Ok((LinearStage { design, products: Vec::new(), contrasts: vec![contrast] }, vec![report], found.tuning))
     }
 }
 

@@ -4,7 +4,8 @@
 use impactiq_metrics::least_squares::{Penalty, Regression};
 use impactiq_metrics::robust::Covariance;
 
-use super::model::{LinearContrast, LinearStage};
+use super::interactions::choose;
+use super::model::{LinearContrast, LinearStage, with_products};
 use super::report::{LinearReport, Terms};
 use crate::base::Inputs;
 use crate::error::CausalError;
@@ -32,25 +33,56 @@ impl LinearStage {
         }
         let source = Source::new(inputs.raw);
         let design = Design::learn(&source, inputs.names, task.rows, task.weights, MAX_INDICATORS)?;
-        let terms = Terms::of(&design);
+        let plain = Terms::of(&design);
+        let solve = |arm: usize, names, products| Solve {
+            design: &design,
+            products,
+            source: &source,
+            names,
+            weights: task.weights,
+            clusters: task.clusters,
+            label: task.arms.labels()[arm].as_str(),
+        };
+        let residuals = (1..task.arms.len())
+            .map(|arm| Stage { task, pair: Pair::new(task, arm)? }.regression(config.kind))
+            .collect::<Result<Vec<Residuals>, CausalError>>()?;
+        let (mut products, mut chosen) = (Vec::new(), vec![None; residuals.len()]);
+        if let Some(interactions) = config.interactions {
+            let folds = folds(task)?;
+            for (index, residuals) in residuals.iter().enumerate() {
+                let (arm, most) = (index + 1, interactions.most());
+                let seed = seed.child(INTERACTIONS + arm as u64);
+                let found = choose(&solve(arm, plain.names(), &[]), residuals, (folds, task.row_ids), most, seed)?;
+                products.extend(found.products);
+                chosen[index] = Some(found.report);
+            }
+            // One design for all arms.
+            products.sort_unstable();
+            products.dedup();
+        }
+        let terms = Terms::of(&design).with_products(&products);
         let (mut contrasts, mut reports) = (Vec::new(), Vec::new());
-        for arm in 1..task.arms.len() {
-            let label = task.arms.labels()[arm].as_str();
-            let solve = Solve {
-                design: &design,
-                source: &source,
-                names: terms.names(),
-                weights: task.weights,
-                clusters: task.clusters,
-                label,
-            };
+        for (index, (residuals, interactions)) in residuals.iter().zip(chosen).enumerate() {
+            let solve = solve(index + 1, terms.names(), &products);
             let kind = solve.covariance(config)?;
-            let residuals = Stage { task, pair: Pair::new(task, arm)? }.regression(config.kind)?;
-            let (contrast, n) = solve.fit(&residuals, kind)?;
-            reports.push(terms.report((task.outcome, label), &contrast, (kind, n), seed.child(arm as u64)));
+            let (contrast, n) = solve.fit(residuals, kind)?;
+            let own = seed.child(index as u64 + 1);
+            let report = terms.report((task.outcome, solve.label), &contrast, (kind, n), own);
+            reports.push(LinearReport { interactions, ..report });
             contrasts.push(contrast);
         }
-        Ok((LinearStage { design, contrasts }, reports))
+        Ok((LinearStage { design, products, contrasts }, reports))
+    }
+}
+
+/// The child of the seed that draws rows for the choice of products, before arms.
+const INTERACTIONS: u64 = 1 << 42;
+
+/// The fold of every row.
+fn folds<'a>(task: &LearnerTask<'a>) -> Result<&'a [u8], CausalError> {
+    match task.nuisances {
+        Some(nuisances) if !nuisances.folds.is_empty() => Ok(&nuisances.folds),
+        _ => Err(CausalError::Mismatch { problem: "a choice of products without folds".into() }),
     }
 }
 
@@ -60,8 +92,10 @@ pub(super) type Residuals = (Vec<u32>, Vec<f64>, Option<Vec<f64>>);
 /// What the least-squares fit of one effect sees beside its residuals.
 pub(super) struct Solve<'a> {
     pub design: &'a Design,
+    /// Products of its numbers that stand after them.
+    pub products: &'a [[usize; 2]],
     pub source: &'a Source<'a>,
-    /// Names of the design's numbers.
+    /// Names of the design's numbers and of the products.
     pub names: &'a [String],
     /// By row of the source.
     pub weights: Option<&'a [f64]>,
@@ -87,13 +121,14 @@ impl Solve<'_> {
         (rows, target, slopes): &Residuals,
         kind: Covariance,
     ) -> Result<(LinearContrast, u64), CausalError> {
-        let (n, k, label) = (rows.len(), self.design.width(), self.label);
+        let (n, k, label) = (rows.len(), self.design.width() + self.products.len(), self.label);
         if n <= k {
             let what = format!("the linear final stage of arm '{label}' with {k} coefficients");
             return Err(CausalError::TooFewRows { what, found: n, needed: k + 1 });
         }
-        let mut x = vec![0.0; k * n];
+        let mut x = vec![0.0; self.design.width() * n];
         self.design.bind(self.source)?.fill(rows, &mut x);
+        let mut x = if self.products.is_empty() { x } else { with_products(&x, n, self.products) };
         if let Some(slopes) = slopes {
             x.chunks_exact_mut(n).for_each(|column| column.iter_mut().zip(slopes).for_each(|(x, t)| *x *= t));
         }

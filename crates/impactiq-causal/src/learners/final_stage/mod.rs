@@ -5,12 +5,14 @@
 //! times (1, features); the projection of the effect weighted by Var(T | x). linear_dr (Kennedy
 //! 2023; Semenova & Chernozhukov 2021): doubly robust scores on (1, features); the unweighted
 //! best linear predictor. `driv` is the effect of taking what was offered. `model` holds what is kept and asked, `fit` how it is learned, `report`
-//! the table in the features' own units.
+//! the table in the features' own units, `interactions` which products of features a line takes up.
 
 mod driv;
 mod fit;
+mod interactions;
 mod model;
 mod report;
 
+pub use interactions::{FoundProduct, InteractionReport};
 pub use model::{LinearContrast, LinearStage};
 pub use report::{LinearReport, Term};

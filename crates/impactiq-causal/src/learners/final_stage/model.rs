@@ -27,6 +27,8 @@ pub struct LinearContrast {
 pub struct LinearStage {
     /// How raw columns become numbers: standardised, categories as indicators.
     pub design: Design,
+    /// Products of two of its numbers that stand after them, by their places.
+    pub products: Vec<[usize; 2]>,
     /// By contrast.
     pub contrasts: Vec<LinearContrast>,
 }
@@ -46,7 +48,7 @@ impl LinearStage {
         let bound = self.design.bind(&source)?;
         let mut effects = Effects::default();
         for contrast in &self.contrasts {
-            let (cate, half) = contrast.answer(&bound, inputs.n_rows(), intervals);
+            let (cate, half) = contrast.answer(&bound, &self.products, inputs.n_rows(), intervals);
             if intervals {
                 effects.lower.push(cate.iter().zip(&half).map(|(c, h)| c - h).collect());
                 effects.upper.push(cate.iter().zip(&half).map(|(c, h)| c + h).collect());
@@ -57,8 +59,25 @@ impl LinearStage {
     }
 }
 
+/// The numbers of some rows, column by column, and after them products of two of them.
+pub(super) fn with_products(numbers: &[f64], n: usize, products: &[[usize; 2]]) -> Vec<f64> {
+    let mut all = Vec::with_capacity(numbers.len() + products.len() * n);
+    all.extend_from_slice(numbers);
+    for &[left, right] in products {
+        let (left, right) = (&numbers[left * n..][..n], &numbers[right * n..][..n]);
+        all.extend(left.iter().zip(right).map(|(a, b)| a * b));
+    }
+    all
+}
+
 impl LinearContrast {
-    fn answer(&self, design: &BoundDesign<'_>, n: usize, intervals: bool) -> (Vec<f64>, Vec<f64>) {
+    fn answer(
+        &self,
+        design: &BoundDesign<'_>,
+        products: &[[usize; 2]],
+        n: usize,
+        intervals: bool,
+    ) -> (Vec<f64>, Vec<f64>) {
         let k = self.coefficients.len();
         let width = if intervals { width(self.freedom) } else { f64::NAN };
         let (mut cate, mut half) = (vec![0.0; n], vec![0.0; if intervals { n } else { 0 }]);
@@ -74,8 +93,9 @@ impl LinearContrast {
         parts.into_par_iter().for_each(|(start, cate, half)| {
             let rows: Vec<u32> = (start..start + cate.len()).map(|row| row as u32).collect();
             let len = rows.len();
-            let mut x = vec![0.0; k * len];
+            let mut x = vec![0.0; design.width() * len];
             design.fill(&rows, &mut x);
+            let x = with_products(&x, len, products);
             for (column, b) in x.chunks_exact(len).zip(&self.coefficients) {
                 cate.iter_mut().zip(column).for_each(|(out, x)| *out += b * x);
             }

@@ -6,6 +6,7 @@ use impactiq_metrics::Estimate;
 use impactiq_metrics::robust::Covariance;
 use serde::{Deserialize, Serialize};
 
+use super::interactions::{InteractionReport, product_name};
 use super::model::{LinearContrast, width};
 use crate::linear::{Design, DesignColumn};
 
@@ -42,6 +43,9 @@ pub struct LinearReport {
     pub joint_width: f64,
     /// Coefficients, in the features' own units; a missing number counts as the mean.
     pub terms: Vec<Term>,
+    /// How products of features were chosen, where the config asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interactions: Option<InteractionReport>,
 }
 
 /// Names of a design's numbers, and the way back to raw units: slope, and what a coefficient
@@ -49,11 +53,13 @@ pub struct LinearReport {
 pub(super) struct Terms {
     names: Vec<String>,
     scale: Vec<(f64, f64)>,
+    /// The last terms: products of two others.
+    products: Vec<[usize; 2]>,
 }
 
 impl Terms {
     pub fn of(design: &Design) -> Self {
-        let mut terms = Terms { names: vec!["(constant)".into()], scale: vec![(1.0, 0.0)] };
+        let mut terms = Terms { names: vec!["(constant)".into()], scale: vec![(1.0, 0.0)], products: Vec::new() };
         for column in design.columns() {
             match column {
                 DesignColumn::Number { name, mean, scale, missing } => {
@@ -82,17 +88,42 @@ impl Terms {
         self.scale.push(scale);
     }
 
+    /// With products of them.
+    pub fn with_products(mut self, products: &[[usize; 2]]) -> Self {
+        for product in products {
+            self.names.push(product_name(&self.names, *product));
+        }
+        self.products = products.to_vec();
+        self
+    }
+
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
     /// Row i of the matrix that takes the design's coefficients to raw units.
     fn raw(&self, i: usize) -> Vec<f64> {
-        let k = self.names.len();
+        let n = self.scale.len();
+        let mut row = vec![0.0; self.names.len()];
         match i {
-            0 => (0..k).map(|j| if j == 0 { 1.0 } else { -self.scale[j].1 }).collect(),
-            _ => (0..k).map(|j| if j == i { self.scale[j].0 } else { 0.0 }).collect(),
+            0 => (0..n).for_each(|j| row[j] = if j == 0 { 1.0 } else { -self.scale[j].1 }),
+            _ if i < n => row[i] = self.scale[i].0,
+            _ => {
+                let [a, b] = self.products[i - n];
+                row[i] = self.scale[a].0 * self.scale[b].0;
+            }
         }
+        // (a x − c)(b y − d) = ab xy − ad x − bc y + cd: a product takes from its factors and the constant.
+        for (at, [a, b]) in self.products.iter().enumerate() {
+            let ((slope_a, mean_a), (slope_b, mean_b)) = (self.scale[*a], self.scale[*b]);
+            row[n + at] = match i {
+                0 => mean_a * mean_b,
+                _ if i == *a => -slope_a * mean_b,
+                _ if i == *b => -slope_b * mean_a,
+                _ => continue,
+            };
+        }
+        row
     }
 
     pub fn report(
@@ -128,6 +159,7 @@ impl Terms {
             n,
             joint_width,
             terms: (0..k).map(term).collect(),
+            interactions: None,
         }
     }
 }
