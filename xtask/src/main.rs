@@ -19,7 +19,8 @@ cargo xtask <command>
   codegen [--check]  write docs/reference from the binary, or fail when it is stale
   golden [--check]   write the golden predictions, or compare with them
   mutate [--only W]  plant mistakes one by one (those with W in their name or file); the tests must notice
-  bench NAME         measure against peers: boosting, metrics, forests, learners, end-to-end
+  mutate --turn K N  plant every N-th mistake, from number K modulo N: N turns plant all of them
+  bench NAME         measure against peers: boosting, metrics, forests, learners, serve, stream, stream-proof, end-to-end
   ci                 the whole gate, .ci/run
 ";
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ["golden", "--check"] => golden::run(true),
         ["mutate"] => mutate::run(None),
         ["mutate", "--only", word] => mutate::run(Some(word)),
+        ["mutate", "--turn", turn, of] => mutate::run_turn(turn, of),
         ["ci"] => {
             workspace::root().and_then(|root| workspace::run(Command::new(root.join(".ci/run")).current_dir(root)))
         }

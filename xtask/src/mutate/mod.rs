@@ -25,11 +25,28 @@ pub fn run(only: Option<&str>) -> Result<()> {
     if chosen.is_empty() {
         bail!("no planted mistake has '{}' in its name or file", only.unwrap_or_default());
     }
+    plant_all(&chosen)
+}
+
+/// Plants every `of`-th mistake, from number `turn` modulo `of`: `of` turns one after the
+/// other plant all of them. A whole round takes half an hour, too long for every gate.
+pub fn run_turn(turn: &str, of: &str) -> Result<()> {
+    let turn: usize = turn.parse().with_context(|| format!("'{turn}' is no number of a turn"))?;
+    let of: usize = of.parse().with_context(|| format!("'{of}' is no number of turns"))?;
+    if of == 0 {
+        bail!("there must be one turn at least");
+    }
+    let chosen: Vec<&Mutation> = MUTATIONS.iter().skip(turn % of).step_by(of).collect();
+    println!("mutate: turn {} of {of}, {} of {} planted mistakes", turn % of + 1, chosen.len(), MUTATIONS.len());
+    plant_all(&chosen)
+}
+
+fn plant_all(chosen: &[&Mutation]) -> Result<()> {
     let root = workspace::root()?;
     let source = workspace::target()?.join("mutate/source");
     copy(&root, &source)?;
     own_crates(&source)?;
-    let survivors = sound(&source, &chosen).and_then(|()| survivors(&source, &chosen));
+    let survivors = sound(&source, chosen).and_then(|()| survivors(&source, chosen));
     own_crates(&root)?;
     let survivors = survivors?;
     if !survivors.is_empty() {
