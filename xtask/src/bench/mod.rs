@@ -16,6 +16,7 @@ mod peers;
 mod ranking;
 mod record;
 mod serve;
+mod stream;
 mod table;
 
 use anyhow::{Result, bail};
@@ -26,6 +27,9 @@ const BOOSTING: Known =
     Known { numbers: &[("rows", 1_000_000), ("trees", 100), ("leaves", 31), ("threads", 1)], words: &[], flags: &[] };
 const RANKING: Known = Known { numbers: &[("rows", 13_979_592), ("threads", 1)], words: &[], flags: &[] };
 
+const NAMES: [&str; 8] =
+    ["boosting", "metrics", "forests", "learners", "serve", "stream", "stream-proof", "end-to-end"];
+
 /// Runs one bench; words after the name are its options.
 pub fn run(name: &str, words: &[&str]) -> Result<()> {
     match name {
@@ -34,8 +38,10 @@ pub fn run(name: &str, words: &[&str]) -> Result<()> {
         "forests" => forests::run(&Options::parse(words, forests::KNOWN)?),
         "learners" => learners::run(&Options::parse(words, learners::KNOWN)?),
         "serve" => serve::run(&Options::parse(words, serve::KNOWN)?),
+        "stream" => stream::run(&Options::parse(words, stream::KNOWN)?),
+        "stream-proof" => stream::proof::run(&Options::parse(words, stream::proof::KNOWN)?),
         "end-to-end" => end_to_end::run(&Options::parse(words, end_to_end::KNOWN)?),
-        _ => bail!("there is no bench named '{name}'\nhint: boosting, metrics, forests, learners, serve or end-to-end"),
+        _ => bail!("there is no bench named '{name}'\nhint: {}", NAMES.join(", ")),
     }
 }
 

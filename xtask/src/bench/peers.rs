@@ -18,6 +18,8 @@ pub enum Environment {
     Causalml,
     /// LightGBM behind FastAPI and MLflow.
     Serve,
+    /// LightGBM behind confluent-kafka.
+    Stream,
 }
 
 impl Environment {
@@ -26,6 +28,7 @@ impl Environment {
             Environment::Main => "requirements.txt",
             Environment::Causalml => "requirements-causalml.txt",
             Environment::Serve => "requirements-serve.txt",
+            Environment::Stream => "requirements-stream.txt",
         };
         Ok(workspace::root()?.join("bench/peers").join(file))
     }
@@ -35,6 +38,7 @@ impl Environment {
             Environment::Main => "peers",
             Environment::Causalml => "peers-causalml",
             Environment::Serve => "peers-serve",
+            Environment::Stream => "peers-stream",
         };
         Ok(workspace::target()?.join(name))
     }

@@ -16,6 +16,7 @@ use super::options::{Known, Options};
 use super::record::number;
 use super::table::{Goal, decimals, judge, print, row, thousands};
 use load::{Answers, Load, Pace};
+pub use sides::House as Trained;
 use sides::{Bodies, House, Side};
 
 /// What the bench can be asked.

@@ -43,8 +43,10 @@ pub struct Bodies {
 
 /// The models and rows that all sides share.
 pub struct House {
-    folder: PathBuf,
-    binary: PathBuf,
+    /// Where models and rows are.
+    pub folder: PathBuf,
+    /// Ours.
+    pub binary: PathBuf,
     /// Trees of an arm's model.
     pub trees: u64,
     /// Leaves of a tree.

@@ -1,0 +1,301 @@
+//! One round of the proof that the stream loses nothing and writes nothing twice, whatever is killed.
+//!
+//! ```text
+//! .ci/kafka cargo run --release -p impactiq-cli -p impactiq-stream --example stream_proof -- --binary impactiq --kills 30
+//! ```
+//!
+//! Two to four members of the real binary work on one group while events are produced; they are killed with
+//! SIGKILL at moments drawn from a seed, leave and join, the broker is killed or stopped and comes back, the store is held up. When every
+//! event is done, log, scores and dead letters are compared with what they must be: computed again from the input by a
+//! scorer of this process, with windows counted by hand. Prints one line of JSON; ends with 1 when a claim does not
+//! hold, unless `--judge no`.
+//!
+//! Needs IMPACTIQ_TEST_KAFKA and IMPACTIQ_TEST_KAFKA_CONTROL; `--store postgresql` needs IMPACTIQ_TEST_POSTGRES.
+
+mod events;
+mod house;
+#[path = "../kafka_topics/mod.rs"]
+mod kafka_topics;
+mod members;
+mod store;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use impactiq_data::Seed;
+use serde_json::{Value, json};
+
+use events::Event;
+use house::Names;
+use kafka_topics::{Failure, Placed, Writer, create, number, word};
+use members::Crowd;
+use store::Store;
+use verdict::{Expected, violations};
+
+/// How long nothing may move, once everything has been produced, before events count as lost.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// What a round is asked.
+struct Round {
+    binary: PathBuf,
+    brokers: String,
+    control: String,
+    server: Option<String>,
+    exactly_once: bool,
+    seed: u64,
+    kills: u64,
+    rate: u64,
+    users: u64,
+    partitions: i32,
+    stall: Duration,
+    broker: u64,
+    folder: PathBuf,
+}
+
+impl Round {
+    fn parse(arguments: &[String]) -> Result<Self, Failure> {
+        let environment = |name: &str| {
+            std::env::var(name)
+                .map_err(|_| Failure::from(format!("{name} is not set; hint: run behind .ci/kafka, .ci/postgres")))
+        };
+        let chosen = |name: &str, known: [&str; 2]| -> Result<bool, Failure> {
+            match word(arguments, name).unwrap_or(known[0]) {
+                found if found == known[0] => Ok(false),
+                found if found == known[1] => Ok(true),
+                found => Err(format!("--{name} is {} or {}, not '{found}'", known[0], known[1]).into()),
+            }
+        };
+        let kills = number(arguments, "kills", 30)?;
+        let seed = number(arguments, "seed", 1)?;
+        let folder =
+            word(arguments, "folder").map_or_else(|| std::env::temp_dir().join("impactiq-stream-proof"), PathBuf::from);
+        Ok(Round {
+            binary: PathBuf::from(word(arguments, "binary").unwrap_or("impactiq")),
+            brokers: environment("IMPACTIQ_TEST_KAFKA")?,
+            control: environment("IMPACTIQ_TEST_KAFKA_CONTROL")?,
+            server: if chosen("store", ["sqlite", "postgresql"])? {
+                Some(environment("IMPACTIQ_TEST_POSTGRES")?)
+            } else {
+                None
+            },
+            exactly_once: chosen("delivery", ["at_least_once", "exactly_once"])?,
+            seed,
+            kills,
+            rate: number(arguments, "rate", 800)?,
+            users: number(arguments, "users", 200)?,
+            partitions: number(arguments, "partitions", 4)?,
+            stall: Duration::from_secs(number(arguments, "stall", 8)?),
+            broker: number(arguments, "broker", (kills / 15).max(1))?,
+            folder,
+        })
+    }
+
+    fn delivery(&self) -> &'static str {
+        if self.exactly_once { "exactly_once" } else { "at_least_once" }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match Round::parse(&arguments).and_then(|round| play(&round)) {
+        Ok(result) => {
+            println!("{result}");
+            let holds = result["violations"].as_array().is_some_and(Vec::is_empty);
+            // Who keeps the verdict judges it too.
+            let judged_elsewhere = word(&arguments, "judge") == Some("no");
+            if holds || judged_elsewhere { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What was done to the stream.
+#[derive(Default)]
+struct Disturbances {
+    broker_kills: u64,
+    broker_stops: u64,
+    stalls: u64,
+    most_members: usize,
+}
+
+fn play(round: &Round) -> Result<Value, Failure> {
+    let began = Instant::now();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let model = house::model(&round.binary, &round.folder, round.users)?;
+    let label = format!("{}_{}_{}", round.seed, std::process::id(), if round.exactly_once { "eo" } else { "alo" });
+    let folder = round.folder.join(&label);
+    std::fs::create_dir_all(&folder)?;
+    let names = Names::of(&label);
+    let topics = [&names.events, &names.scores, &names.dead_letters].map(String::as_str);
+    runtime.block_on(create(&round.brokers, &topics, round.partitions))?;
+    let store = runtime.block_on(Store::new(&folder, round.server.as_deref(), &format!("proof_{label}")))?;
+    let config = folder.join("stream.yaml");
+    std::fs::write(&config, house::config(&model, &round.brokers, &names, round.delivery(), &store.address()))?;
+    let mut crowd = Crowd::new(&round.binary, &config, &folder);
+
+    let enough = AtomicBool::new(false);
+    let produced = AtomicU64::new(0);
+    let mut done = Disturbances::default();
+    let placed = std::thread::scope(|scope| -> Result<Vec<Placed>, Failure> {
+        let writer = scope.spawn(|| produce(round, &names, &enough, &produced));
+        let disturbed = disturb(round, &mut crowd, &store, &runtime, &mut done);
+        enough.store(true, Ordering::Relaxed);
+        let placed = writer.join().map_err(|_| "the producer's thread died")??;
+        disturbed.map(|()| placed)
+    })?;
+    let disturbed_seconds = began.elapsed().as_secs_f64();
+    let drained = drain(&mut crowd, &store, &runtime, placed.len() as u64)?;
+    let leaving_seconds = crowd.end(Duration::from_secs(60))?;
+
+    let events: Vec<Event> = placed.iter().map(|one| Event::at(round.seed, one.number, round.users)).collect();
+    let expected = Expected::new(&model, events, &placed)?;
+    let rows = runtime.block_on(store.rows())?;
+    let mut result = json!({
+        "store": if round.server.is_some() { "postgresql" } else { "sqlite" }, "delivery": round.delivery(), "seed": round.seed,
+        "kills": crowd.n_killed, "members_started": crowd.n_started, "left_orderly": crowd.n_left, "most_members": done.most_members,
+        "broker_kills": done.broker_kills, "broker_stops": done.broker_stops, "store_stalls": done.stalls,
+        "stall_seconds": round.stall.as_secs(), "events": placed.len(), "drained": drained,
+        "log": expected.judge_log(&rows),
+        "scores": expected.judge_scores(&round.brokers, &names, round.exactly_once)?,
+        "dead_letters": expected.judge_dead_letters(&round.brokers, &names, round.exactly_once)?,
+        "ended_by_themselves": crowd.ended_by_themselves,
+        "seconds": { "disturbed": disturbed_seconds, "leaving": leaving_seconds, "total": began.elapsed().as_secs_f64() },
+    });
+    let violated = violations(&result, round.exactly_once);
+    if violated.is_empty() {
+        std::fs::remove_dir_all(&folder)?;
+    } else {
+        eprintln!("kept for a look: {}", folder.display());
+    }
+    result["violations"] = json!(violated);
+    Ok(result)
+}
+
+/// Produces events at a steady rate until there has been enough trouble.
+fn produce(round: &Round, names: &Names, enough: &AtomicBool, produced: &AtomicU64) -> Result<Vec<Placed>, Failure> {
+    let writer = Writer::new(&round.brokers, &names.events)?;
+    let began = Instant::now();
+    let mut number = 0;
+    while !enough.load(Ordering::Relaxed) {
+        let due = (began.elapsed().as_secs_f64() * round.rate as f64) as u64;
+        while number < due {
+            let event = Event::at(round.seed, number, round.users);
+            writer.put(number, event.partition(round.partitions), &event.key(), &event.value())?;
+            number += 1;
+        }
+        produced.store(number, Ordering::Relaxed);
+        sleep(Duration::from_millis(5));
+    }
+    writer.finish()
+}
+
+/// Kills, leaves, joins, restarts and stalls, all drawn from the seed, until there were as many kills as asked for.
+fn disturb(
+    round: &Round,
+    crowd: &mut Crowd,
+    store: &Store,
+    runtime: &tokio::runtime::Runtime,
+    done: &mut Disturbances,
+) -> Result<(), Failure> {
+    let draws = Seed::new(round.seed).child(0x6b69_6c6c);
+    for _ in 0..2 {
+        crowd.join()?;
+    }
+    // The first events must be through, or the kills would meet nobody at work.
+    wait_for_rows(crowd, store, runtime, 1)?;
+    let mut background: Vec<std::thread::JoinHandle<Result<(), String>>> = Vec::new();
+    let broker_every = (round.kills / round.broker.max(1)).max(1);
+    let mut step = 0;
+    while crowd.n_killed < round.kills {
+        step += 1;
+        let draw = |key: u64, n: u64| draws.child(step).below(key, n);
+        sleep(Duration::from_millis(100 + draw(0, 1300)));
+        crowd.look()?;
+        match draw(1, 10) {
+            0 if crowd.n_working() < 4 => crowd.join()?,
+            1 if crowd.n_working() > 2 => crowd.leave(draw(2, 1 << 20))?,
+            _ => {
+                crowd.kill(draw(3, 1 << 20))?;
+                sleep(Duration::from_millis(draw(4, 800)));
+            }
+        }
+        while crowd.n_working() < 2 {
+            crowd.join()?;
+        }
+        done.most_members = done.most_members.max(crowd.n_working());
+        let at_work = background.iter().any(|thread| !thread.is_finished());
+        let n_broker = done.broker_kills + done.broker_stops;
+        if !at_work && crowd.n_killed >= n_broker * broker_every + broker_every / 2 && n_broker < round.broker {
+            let word = if draw(6, 2) == 0 { "kill" } else { "stop" };
+            *(if word == "kill" { &mut done.broker_kills } else { &mut done.broker_stops }) += 1;
+            let (control, away) = (round.control.clone(), Duration::from_millis(500 + draw(5, 2500)));
+            background.push(std::thread::spawn(move || {
+                broker(&control, word)?;
+                sleep(away);
+                broker(&control, "start")
+            }));
+        } else if !at_work && done.stalls == 0 && crowd.n_killed >= round.kills / 4 && !round.stall.is_zero() {
+            done.stalls += 1;
+            let (store, stall, handle) = (store.clone(), round.stall, runtime.handle().clone());
+            background.push(std::thread::spawn(move || handle.block_on(store.stall(stall)).map_err(|e| e.to_string())));
+        }
+    }
+    for thread in background {
+        thread.join().map_err(|_| "a disturbing thread died")??;
+    }
+    Ok(())
+}
+
+fn broker(control: &str, word: &str) -> Result<(), String> {
+    let ran = Command::new(control).arg(word).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    match ran {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("`{control} {word}`: {other:?}")),
+    }
+}
+
+fn wait_for_rows(
+    crowd: &mut Crowd,
+    store: &Store,
+    runtime: &tokio::runtime::Runtime,
+    wanted: u64,
+) -> Result<bool, Failure> {
+    let mut newest = 0;
+    let mut moved = Instant::now();
+    loop {
+        crowd.look()?;
+        while crowd.n_working() < 2 {
+            if crowd.ended_by_themselves.len() > 50 {
+                let last = crowd.ended_by_themselves.last().cloned().unwrap_or_default();
+                return Err(format!("members do not stay alive; the last one: {last}").into());
+            }
+            crowd.join()?;
+        }
+        let n_rows = runtime.block_on(store.count());
+        if n_rows >= wanted {
+            return Ok(true);
+        }
+        if n_rows > newest {
+            (newest, moved) = (n_rows, Instant::now());
+        }
+        if moved.elapsed() > PATIENCE {
+            return Ok(false);
+        }
+        sleep(Duration::from_millis(250));
+    }
+}
+
+/// Waits until the log has a row for every event; false when it stands still before.
+fn drain(crowd: &mut Crowd, store: &Store, runtime: &tokio::runtime::Runtime, n_events: u64) -> Result<bool, Failure> {
+    let all = wait_for_rows(crowd, store, runtime, n_events)?;
+    // In exactly-once delivery the scores follow the log.
+    sleep(Duration::from_secs(3));
+    Ok(all)
+}
