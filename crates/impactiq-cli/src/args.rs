@@ -86,6 +86,8 @@ pub enum Command {
     Score(ScoreArgs),
     /// Answer over HTTP, with a dashboard.
     Serve(ServeArgs),
+    /// Score events from Kafka.
+    Stream(StreamArgs),
     /// Make an API key for the server.
     Key(KeyArgs),
     /// Compute windowed features of users over a file of events.
@@ -244,10 +246,10 @@ pub struct ServeArgs {
     /// Seconds an answer may take (default: 30).
     #[arg(long, value_name = "SECONDS", env = "IMPACTIQ_TIMEOUT", hide_env = true)]
     pub timeout: Option<f64>,
-    /// Requests that are scored at once (default: twice the cores).
+    /// Requests above 64 rows that are scored at once (default: twice the cores).
     #[arg(long, value_name = "N", env = "IMPACTIQ_CONCURRENCY", hide_env = true)]
     pub concurrency: Option<usize>,
-    /// Requests that may wait for their turn; more are sent away with 503 (default: 256).
+    /// How many of those may wait for their turn; more are sent away with 503 (default: four times the cores).
     #[arg(long, value_name = "N", env = "IMPACTIQ_QUEUE", hide_env = true)]
     pub queue: Option<usize>,
     /// Open connections (default: 4096).
@@ -265,6 +267,23 @@ pub struct ServeArgs {
     /// Open the dashboard in a browser.
     #[arg(long)]
     pub open: bool,
+}
+
+/// `stream`
+#[derive(Debug, Args)]
+pub struct StreamArgs {
+    /// The stream's configuration.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// Score this many events and write nothing anywhere.
+    #[arg(long, value_name = "N")]
+    pub dry_run: Option<usize>,
+    /// Take the events of a dry run from a file, one JSON object a line, instead of the topic.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub from_file: Option<PathBuf>,
+    /// How events are written to stderr.
+    #[arg(long, value_enum, default_value_t, env = "IMPACTIQ_LOG_FORMAT", hide_env = true)]
+    pub log_format: LogFormat,
 }
 
 /// How events are written.
@@ -390,13 +409,35 @@ pub enum DataAction {
 
 /// `demo`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct DemoArgs {
+    /// A part of its own instead of the tour.
+    #[command(subcommand)]
+    pub part: Option<DemoPart>,
     /// The folder to fill; what an earlier tour left there is replaced.
     #[arg(short, long, value_name = "DIR", default_value = "impactiq-demo")]
     pub output: PathBuf,
     /// Rows of the generated trial; with far fewer, an outcome this rare shows no ranking.
     #[arg(long, value_name = "N", default_value_t = 500_000)]
     pub rows: u64,
+}
+
+/// Parts of the demo that are asked for by name.
+#[derive(Debug, Subcommand)]
+pub enum DemoPart {
+    /// Events through the whole stream, without a broker, and the uplift that comes of it.
+    Stream(DemoStreamArgs),
+}
+
+/// `demo stream`
+#[derive(Debug, Args)]
+pub struct DemoStreamArgs {
+    /// The folder to fill; what an earlier demo left there is replaced.
+    #[arg(short, long, value_name = "DIR", default_value = "impactiq-demo-stream")]
+    pub output: PathBuf,
+    /// Events.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub events: u64,
 }
 
 /// `completions`

@@ -132,7 +132,7 @@ from_library_error!(
         _ => "check the path and the file",
     },
     CausalError => of_causal,
-    StreamError => |_| "docs/guide/windows.md describes the section `windows:`",
+    StreamError => |_| "docs/guide/stream.md describes every key; docs/guide/windows.md the section `windows:`",
     ServeError => |_| "`impactiq serve --help` lists every setting",
     ScoreError => |error| match error {
         ScoreError::Causal(error) => of_causal(error),

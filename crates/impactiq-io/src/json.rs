@@ -78,8 +78,18 @@ impl Slots {
         self.names.len()
     }
 
+    /// Where a name's cell is kept.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
+    /// The name that fills a slot.
+    pub fn name(&self, slot: usize) -> Option<&str> {
+        self.names.get(slot).map(String::as_str)
+    }
+
     /// Looks first where the key stood in the rows before.
-    fn find(&self, key: &str, guess: usize) -> Option<usize> {
+    pub fn find(&self, key: &str, guess: usize) -> Option<usize> {
         if self.names.get(guess).is_some_and(|name| name == key) {
             return Some(guess);
         }
@@ -146,7 +156,7 @@ impl<'a> Visitor<'a> for RowSeed<'_, 'a> {
     }
 }
 
-struct TextSeed;
+pub(crate) struct TextSeed;
 
 impl<'a> DeserializeSeed<'a> for TextSeed {
     type Value = Cow<'a, str>;
@@ -170,7 +180,7 @@ impl<'a> Visitor<'a> for TextSeed {
     }
 }
 
-struct CellSeed;
+pub(crate) struct CellSeed;
 
 impl<'a> DeserializeSeed<'a> for CellSeed {
     type Value = JsonCell<'a>;

@@ -6,10 +6,11 @@
 //! others ask for.
 
 // A file uses only files above it: error, settings, database (address, migrations), entry,
-// insert, query, retention, queue, writer, score_log, lookup (index, table, files, sql).
+// insert, query, retention, queue, writer, score_log, file_stamp, lookup (index, table, files, sql).
 pub mod database;
 pub mod entry;
 pub mod error;
+mod file_stamp;
 mod insert;
 pub mod lookup;
 pub mod query;
@@ -19,9 +20,10 @@ pub mod score_log;
 pub mod settings;
 mod writer;
 
-pub use database::{Database, Dialect, WriteTransaction};
+pub use database::{Database, Dialect, InnerTransaction, Pool, WriteTransaction};
 pub use entry::{Door, LoggedRequest, LoggedRow, Offered, Recorded, Seen};
 pub use error::StoreError;
+pub use file_stamp::FileStamp;
 pub use insert::insert;
 pub use lookup::{Lookup, LookupSettings, LookupSource, LookupState, Miss};
 pub use query::{Page, Query, StoredScore};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use impactiq_data::DataError;
 use impactiq_io::IoError;
 use impactiq_metrics::MetricsError;
+use impactiq_score::ScoreError;
+use impactiq_store::StoreError;
 use thiserror::Error;
 
 /// Something that went wrong between an event and what it is turned into.
@@ -20,6 +22,12 @@ pub enum StreamError {
     /// Something about numbers.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// Something about the model or its answers.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// Something about the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The configuration is no YAML, or a value is of the wrong kind.
     #[error("{file}:{line}:{column}: {problem}")]
     Yaml {
@@ -84,6 +92,111 @@ pub enum StreamError {
         /// What would be allowed.
         allowed: &'static str,
     },
+    /// A property of librdkafka that guarantees rest on.
+    #[error("kafka.properties.{property} cannot be set: {reason}")]
+    OurProperty {
+        /// The property.
+        property: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Something Kafka says.
+    #[error("kafka failed while {doing}: {detail}")]
+    Kafka {
+        /// What was asked of it.
+        doing: &'static str,
+        /// In its words.
+        detail: String,
+        /// True where the same may well go better later.
+        passing: bool,
+    },
+    /// A topic that does not exist.
+    #[error("the topic '{topic}' of {brokers} does not exist")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+        /// Where it was looked for.
+        brokers: String,
+    },
+    /// The store is ahead of the topic: it was deleted and made again.
+    #[error(
+        "partition {partition} of '{topic}' ends at offset {end}, but the store has its events up to {next}: \
+         the topic was deleted and made again"
+    )]
+    TopicEndsEarlier {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The high watermark.
+        end: i64,
+        /// The store's position.
+        next: i64,
+    },
+    /// The last event the store knows of is another one now.
+    #[error(
+        "the event at offset {offset} of partition {partition} of '{topic}' is not the one the store has scored: \
+         the topic was deleted and made again"
+    )]
+    OtherEvent {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Its offset.
+        offset: i64,
+    },
+    /// Events were deleted before they were read.
+    #[error(
+        "the events {next} to {oldest} of partition {partition} of '{topic}' were deleted before they were scored \
+         (the oldest left is {oldest})"
+    )]
+    EventsGone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The store's position.
+        next: i64,
+        /// The low watermark.
+        oldest: i64,
+    },
+    /// The log has a request of a position the store has not reached.
+    #[error("the score log already has '{request}', which the stream's position says was never written")]
+    AlreadyLogged {
+        /// The request's name.
+        request: String,
+    },
+    /// The log lacks rows that must be sent again.
+    #[error("the score log has no row of offset {offset} of partition {partition}, whose score was not sent yet")]
+    LogGap {
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+    /// Another member has the partition now.
+    #[error("partition {partition} belongs to another member now (epoch {epoch} has passed)")]
+    Stale {
+        /// The partition.
+        partition: i32,
+        /// The epoch that has passed.
+        epoch: i64,
+    },
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A part of the stream ended early.
+    #[error("internal error: {what} stopped")]
+    Stopped {
+        /// The part.
+        what: &'static str,
+    },
     /// A value of an event or outcome that cannot be.
     #[error("{what} of event '{id}' is {value}; {allowed}")]
     EventValue {
@@ -114,16 +227,47 @@ pub enum StreamError {
     },
 }
 
+const KEYS: &str = "docs/guide/stream.md lists every key, docs/guide/windows.md those of `windows:`";
+
 impl StreamError {
+    /// True when the same may well go better a moment later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StreamError::Store(error) => error.is_passing(),
+            StreamError::Kafka { passing, .. } => *passing,
+            _ => false,
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             StreamError::Io(error) => error.hint(),
             StreamError::Data(error) => error.hint(),
             StreamError::Metrics(error) => error.hint(),
-            StreamError::Yaml { .. } => Some("see docs/guide/windows.md for the section's keys".into()),
+            StreamError::Score(error) => error.hint(),
+            StreamError::Store(error) => error.hint(),
+            StreamError::Yaml { .. } => Some(KEYS.into()),
             StreamError::UnknownKey { closest: Some(name), .. } => Some(format!("did you mean '{name}'?")),
-            StreamError::UnknownKey { .. } => Some("see docs/guide/windows.md for the section's keys".into()),
+            StreamError::UnknownKey { .. } => Some(KEYS.into()),
+            StreamError::OurProperty { .. } => Some("leave it out; docs/guide/stream.md lists these properties".into()),
+            StreamError::Kafka { .. } => Some("check kafka.brokers, kafka.properties and the broker's log".into()),
+            StreamError::NoTopic { .. } => Some("make the topic, or correct its name".into()),
+            StreamError::TopicEndsEarlier { .. } | StreamError::OtherEvent { .. } => {
+                Some("take another kafka.group (it begins anew) or another log; what is logged stays".into())
+            }
+            StreamError::EventsGone { .. } => {
+                Some("keep events longer (retention.ms); `kafka.missing: skip` goes on with the oldest".into())
+            }
+            StreamError::AlreadyLogged { .. } => {
+                Some("the store was restored or edited; take another kafka.group or another log".into())
+            }
+            StreamError::LogGap { .. } => {
+                Some("log_keep is shorter than the stream was down; take another kafka.group to begin anew".into())
+            }
+            StreamError::Stale { .. } => Some("nothing: the partition goes on there".into()),
+            StreamError::Listen { .. } => Some("choose another address with `http:`".into()),
+            StreamError::Stopped { .. } => None,
             StreamError::NoSection { section, .. } => {
                 Some(format!("add `{section}:`; docs/guide/windows.md shows one"))
             }

@@ -16,6 +16,7 @@ mod pseudo_experiment;
 mod reference;
 mod score;
 mod serve;
+mod stream;
 mod synth;
 mod train;
 mod windows;
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli, context: Context<'_>) -> Outcome<Exit> {
         Command::Evaluate(args) => evaluate::run(args, context),
         Command::Score(args) => score::run(args, context),
         Command::Serve(args) => serve::run(args, context),
+        Command::Stream(args) => stream::run(args, context),
         Command::Key(args) => serve::key(args, context),
         Command::Windows(args) => windows::run(args, context),
         Command::PseudoExperiment(args) => pseudo_experiment::run(args, context),

@@ -111,8 +111,8 @@ fn tell(running: &Running, context: Context<'_>) -> Outcome<()> {
     })
 }
 
-/// Writes the server's events to stderr: for people on a terminal, else a JSON object a line.
-fn write_events(format: LogFormat, context: Context<'_>) -> Outcome<()> {
+/// Writes a server's events to stderr: for people on a terminal, else a JSON object a line.
+pub(super) fn write_events(format: LogFormat, context: Context<'_>) -> Outcome<()> {
     let level = if context.output.is_verbose() {
         LevelFilter::DEBUG
     } else if context.global.quiet {
@@ -120,7 +120,7 @@ fn write_events(format: LogFormat, context: Context<'_>) -> Outcome<()> {
     } else {
         LevelFilter::INFO
     };
-    let ours = ["impactiq_serve", "impactiq_store"].map(|target| (target, level));
+    let ours = ["impactiq_serve", "impactiq_store", "impactiq_stream"].map(|target| (target, level));
     let targets = Targets::new().with_default(LevelFilter::WARN).with_targets(ours);
     let is_terminal = std::io::stderr().is_terminal();
     let is_json = match format {

@@ -41,7 +41,7 @@ pub struct Migrations {
 }
 
 impl Migrations {
-    /// The tables of the score log.
+    /// The tables of the score log, and of streams that write into it.
     pub fn score_log() -> Self {
         let first = Script {
             version: 1,
@@ -49,7 +49,13 @@ impl Migrations {
             sqlite: include_str!("migrations/sqlite_0001_score_log.sql"),
             postgresql: include_str!("migrations/postgresql_0001_score_log.sql"),
         };
-        Migrations { table: SCORE_LOG_TABLE, scripts: vec![first] }
+        let second = Script {
+            version: 2,
+            name: "stream",
+            sqlite: include_str!("migrations/sqlite_0002_stream.sql"),
+            postgresql: include_str!("migrations/postgresql_0002_stream.sql"),
+        };
+        Migrations { table: SCORE_LOG_TABLE, scripts: vec![first, second] }
     }
 
     fn migrator(&self, sql: impl Fn(&Script) -> &'static str) -> Migrator {

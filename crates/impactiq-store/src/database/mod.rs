@@ -1,7 +1,7 @@
 //! The database: a pool, its dialect, its migrations and its write transactions.
 //!
-//! Whoever keeps tables beside the score log (the stream's offsets) opens the same database,
-//! brings [`Migrations`] of its own and writes in one [`WriteTransaction`] with the rows.
+//! Whoever keeps tables beside the score log (the stream's positions) opens the same database
+//! and writes in one [`WriteTransaction`] with the rows.
 //! What the tables mean is not known here.
 
 use std::path::{Path, PathBuf};

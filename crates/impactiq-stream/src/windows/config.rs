@@ -130,7 +130,8 @@ impl WindowsConfig {
     }
 }
 
-fn located(error: &YamlError, file: &str) -> StreamError {
+/// An error of the reader with its place.
+pub(crate) fn located(error: &YamlError, file: &str) -> StreamError {
     let error = error.without_snippet();
     let (line, column) = error.location().map_or((0, 0), |place| (place.line(), place.column()));
     let file = file.to_owned();

@@ -13,6 +13,7 @@ mod span;
 mod state;
 
 pub use batch::{FileFeatures, features_of_file, write_features};
+pub(crate) use config::located;
 pub use config::{FeatureConfig, TimeUnit, WindowsConfig};
 pub use events::{EventRef, Events};
 pub use plan::WindowPlan;

@@ -14,11 +14,12 @@ use super::context::{Context, write_text};
 use super::evaluate::evaluated::Evaluated;
 use super::load::read_config;
 use super::{check, evaluate, init, score, synth, train};
-use crate::args::{DemoArgs, EvaluateArgs, Global, ScoreArgs};
+use crate::args::{DemoArgs, DemoPart, EvaluateArgs, Global, ScoreArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
 
 mod dashboard;
+mod stream;
 mod words;
 
 /// The seed of the generated trial.
@@ -73,6 +74,9 @@ const THORNTON_DATA: &[u8] = include_bytes!("../../../../../data/thornton_hiv.cs
 /// # Errors
 /// A [`Failure`]; what this tour wrote is taken away then.
 pub fn run(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
+    if let Some(DemoPart::Stream(args)) = &args.part {
+        return stream::run(args, context);
+    }
     prepare(&args.output)?;
     let toured = tour(args, context);
     context.watch.clear();

@@ -1,0 +1,128 @@
+//! The thread that commits: scores are sent and written, in the order that the delivery asks for.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use tokio::runtime::Handle;
+
+use super::{Sink, Stop};
+use crate::config::Delivery;
+use crate::error::StreamError;
+use crate::figures::Figures;
+use crate::incoming::Place;
+use crate::ledger::{Ledger, Written, unix_micros};
+use crate::partitions::Partitions;
+use crate::processor::Processed;
+
+pub(super) type Ends = Vec<(i32, i64, i64)>;
+
+pub(super) struct Committing<'a> {
+    pub sink: Box<dyn Sink>,
+    pub ledger: &'a Ledger,
+    pub handle: &'a Handle,
+    pub partitions: &'a Partitions,
+    pub figures: &'a Figures,
+    pub stop: &'a Stop,
+    pub delivery: Delivery,
+    pub committed: &'a AtomicU64,
+    /// Positions before which everything was sent (exactly once).
+    pub sent: BTreeMap<i32, i64>,
+}
+
+impl Committing<'_> {
+    pub fn run(mut self, from: &Receiver<Processed>, done: &Sender<Ends>) -> Result<(), StreamError> {
+        while let Ok(mut batch) = from.recv() {
+            let lost = match self.delivery {
+                Delivery::AtLeastOnce => {
+                    let gone = self.deliver(&batch, &[])?;
+                    self.write(&mut batch, &gone)?
+                }
+                Delivery::ExactlyOnce => {
+                    let lost = self.write(&mut batch, &[])?;
+                    let gone = self.deliver(&batch, &lost)?;
+                    batch.ends.iter().filter(|end| !gone.contains(&end.0)).for_each(|end| {
+                        self.sent.insert(end.0, end.2);
+                    });
+                    gone
+                }
+            };
+            self.committed.store(batch.batch, Ordering::Release);
+            self.count(&batch, &lost);
+            self.partitions.done(&batch.incoming);
+            batch.ends.retain(|end| !lost.contains(&end.0));
+            // Nobody listens any more when the flow ends; then nothing is to be told.
+            let _ = done.send(batch.ends);
+        }
+        Ok(())
+    }
+
+    /// Sends until it works; gives the partitions that were left out because somebody else has them by now.
+    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<Vec<i32>, StreamError> {
+        let mut n_failures = 0;
+        loop {
+            let gone: Vec<i32> = batch
+                .ends
+                .iter()
+                .filter(|(partition, epoch, _)| {
+                    let place = Place { partition: *partition, offset: 0, epoch: *epoch };
+                    without.contains(partition) || !self.partitions.holds(place)
+                })
+                .map(|end| end.0)
+                .collect();
+            if gone.len() == batch.ends.len() {
+                return Ok(gone);
+            }
+            match self.sink.deliver(batch, &gone) {
+                Ok(()) => return Ok(gone),
+                Err(error) if error.is_passing() && !self.stop.has_run_out() => {
+                    self.stop.wait(&error, &mut n_failures, self.figures);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes until it works; gives the partitions that somebody else has by now.
+    fn write(&mut self, batch: &mut Processed, gone: &[i32]) -> Result<Vec<i32>, StreamError> {
+        let mut lost = gone.to_vec();
+        batch.shares.retain(|share| !gone.contains(&share.partition));
+        if self.delivery == Delivery::ExactlyOnce {
+            batch.shares.iter_mut().for_each(|share| share.sent = self.sent.get(&share.partition).copied());
+        }
+        if batch.shares.is_empty() {
+            return Ok(lost);
+        }
+        let fates = self.stop.insist(self.handle, self.figures, || self.ledger.commit(&batch.shares))?;
+        for (share, fate) in batch.shares.iter().zip(fates) {
+            if fate == Written::Stale {
+                let error = StreamError::Stale { partition: share.partition, epoch: share.epoch };
+                tracing::warn!(%error, "its events are left to that member");
+                self.figures.stale();
+                self.partitions.lost(share.partition, share.epoch);
+                lost.push(share.partition);
+            }
+        }
+        Ok(lost)
+    }
+
+    fn count(&self, batch: &Processed, lost: &[i32]) {
+        if !batch.before.is_empty() {
+            return;
+        }
+        let now = unix_micros() / 1_000;
+        let mut scored = 0;
+        let mut codes = Vec::new();
+        for (row, dead) in batch.dead.iter().enumerate() {
+            if lost.contains(&batch.incoming.place(row).partition) {
+                continue;
+            }
+            match dead {
+                None => scored += 1,
+                Some(dead) => codes.push(dead.code.clone().into_owned()),
+            }
+            self.figures.took(u64::try_from(now - batch.incoming.timestamp(row)).unwrap_or(0));
+        }
+        self.figures.committed(scored, codes.into_iter());
+    }
+}

@@ -1,0 +1,81 @@
+//! The flow: one thread reads, one scores, one commits; bounded, in order, never losing what it has read.
+//!
+//! What is read and where scores go hides behind [`Source`] and [`Sink`]. Every failure that may pass is
+//! waited out; everything else ends the flow with its error.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error::StreamError;
+use crate::incoming::Incoming;
+use crate::processor::Processed;
+
+mod commit;
+mod read;
+mod score;
+mod stop;
+
+pub use read::{Flow, FlowSettings};
+pub use score::StoredStates;
+pub use stop::Stop;
+
+/// What came of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// There may be more.
+    Some,
+    /// There is nothing more, and never will be.
+    End,
+}
+
+/// Where events come from. It gives and takes partitions while it is asked for events.
+pub trait Source: Send {
+    /// Waits up to `wait` for events and adds at most `most` of them.
+    ///
+    /// # Errors
+    /// What cannot pass: a topic that was made again, events that are gone, a broker that refuses for good.
+    fn take(&mut self, into: &mut Incoming, most: usize, wait: Duration) -> Result<Taken, StreamError>;
+
+    /// Stops or resumes the flow of events; asking for them goes on.
+    ///
+    /// # Errors
+    /// As [`Source::take`].
+    fn hold(&mut self, hold: bool) -> Result<(), StreamError>;
+
+    /// Everything before these positions (partition, epoch, offset) is done.
+    ///
+    /// # Errors
+    /// As [`Source::take`].
+    fn finished(&mut self, ends: &[(i32, i64, i64)]) -> Result<(), StreamError>;
+}
+
+/// Where scores and dead letters go.
+pub trait Sink: Send {
+    /// Sends a batch, without the events of some partitions, and waits until all of it has arrived.
+    ///
+    /// # Errors
+    /// A failure that passes is tried again with the whole batch.
+    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError>;
+}
+
+/// Waits, unless told to stop.
+pub(crate) fn pause(stop: &Stop, patience: Duration) {
+    let until = Instant::now() + patience;
+    while Instant::now() < until && !stop.has_run_out() {
+        std::thread::sleep(Duration::from_millis(10).min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+/// Set when a part of the flow has failed.
+#[derive(Debug, Default)]
+pub(crate) struct Failed(AtomicBool);
+
+impl Failed {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

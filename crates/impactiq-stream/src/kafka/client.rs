@@ -1,0 +1,229 @@
+//! Configurations of clients, their errors in our words, and what they have to say.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
+
+use crate::config::KafkaConfig;
+use crate::error::StreamError;
+use crate::processor::Processed;
+
+/// How long a question to the broker may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A name no other member has: the one that was given, or a random one.
+pub fn member_name(config: &KafkaConfig) -> String {
+    config.member.clone().unwrap_or_else(|| {
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        format!("{:x}-{:x}", nanos, std::process::id())
+    })
+}
+
+fn base(config: &KafkaConfig) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.brokers).set("client.id", "impactiq").set_log_level(RDKafkaLogLevel::Info);
+    client
+}
+
+/// Ours first, then the user's, which never hold one of those that guarantees rest on.
+fn with_properties(mut client: ClientConfig, config: &KafkaConfig) -> ClientConfig {
+    config.properties.iter().for_each(|(key, value)| {
+        client.set(key, value);
+    });
+    client
+}
+
+/// A reader that is no member of any group.
+pub(super) fn reader(config: &KafkaConfig) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("group.id", format!("{}-looks-on", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false");
+    with_properties(client, config)
+}
+
+/// A member of the group.
+pub(super) fn consumer(config: &KafkaConfig) -> ClientConfig {
+    let session = config.session_timeout.0.as_millis();
+    let mut client = base(config);
+    client
+        .set("group.id", &config.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false")
+        .set("session.timeout.ms", session.to_string())
+        .set("heartbeat.interval.ms", (session / 5).clamp(100, 3_000).to_string())
+        .set("max.poll.interval.ms", session.max(300_000).to_string())
+        .set("statistics.interval.ms", "2000")
+        // What waits in the client is memory that no bound of ours sees.
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.queue.backoff.ms", "20");
+    with_properties(client, config)
+}
+
+/// A sender; every score arrives in order and once per attempt.
+pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
+    let mut client = base(config);
+    client
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "2")
+        .set("allow.auto.create.topics", "false");
+    with_properties(client, config)
+}
+
+/// What Kafka says, in our words.
+pub(super) fn told(doing: &'static str, error: &KafkaError) -> StreamError {
+    let passing = match error {
+        KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => false,
+        KafkaError::MessageConsumptionFatal(_) => false,
+        _ => !matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                    | RDKafkaErrorCode::GroupAuthorizationFailed
+                    | RDKafkaErrorCode::ClusterAuthorizationFailed
+                    | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+                    | RDKafkaErrorCode::SaslAuthenticationFailed
+                    | RDKafkaErrorCode::InvalidSessionTimeout
+                    | RDKafkaErrorCode::MessageSizeTooLarge
+            )
+        ),
+    };
+    StreamError::Kafka { doing, detail: error.to_string(), passing }
+}
+
+/// Writes what librdkafka says into the events of this program.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::warn!(facility, "{message}");
+        }
+        RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(facility, "{message}"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
+    }
+}
+
+/// Says nothing but what is written down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::info!(%error, reason, "Kafka");
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Quiet {}
+
+/// Counts messages that did not arrive.
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    failed: AtomicU64,
+    last: Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::info!(%error, reason, "Kafka");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
+        }
+    }
+}
+
+impl Deliveries {
+    /// The failures since the last look, as an error.
+    pub fn check(&self) -> Result<(), StreamError> {
+        let n = self.failed.swap(0, Ordering::AcqRel);
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match last {
+            Some(error) if n > 0 => Err(told("sending scores", &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where scores and dead letters go, and where events came from.
+#[derive(Clone, Debug)]
+pub(super) struct Topics {
+    pub events: String,
+    pub scores: Option<String>,
+    pub dead_letters: Option<String>,
+}
+
+impl Topics {
+    /// Sends the messages of a batch, without those of some partitions, through `send`.
+    pub fn send(
+        &self,
+        batch: &Processed,
+        without: &[i32],
+        mut send: impl FnMut(BaseRecord<'_, [u8], [u8]>) -> Result<(), StreamError>,
+    ) -> Result<(), StreamError> {
+        for row in 0..batch.incoming.len() {
+            let place = batch.incoming.place(row);
+            if without.contains(&place.partition) {
+                continue;
+            }
+            let key = batch.incoming.key(row);
+            let (topic, value, headers) = match (&batch.dead[row], &self.scores, &self.dead_letters) {
+                (None, Some(topic), _) => (topic, Some(batch.messages.get(row)), None),
+                (Some(_), _, Some(topic)) => (topic, batch.incoming.value(row), Some(self.headers(batch, row))),
+                _ => continue,
+            };
+            let mut record = BaseRecord::to(topic);
+            record.key = key;
+            record.payload = value;
+            record.headers = headers;
+            send(record)?;
+        }
+        Ok(())
+    }
+
+    fn headers(&self, batch: &Processed, row: usize) -> OwnedHeaders {
+        let place = batch.incoming.place(row);
+        let (partition, offset) = (place.partition.to_string(), place.offset.to_string());
+        let (code, message) =
+            batch.dead[row].as_ref().map_or(("unknown", ""), |dead| (dead.code.as_ref(), dead.message.as_str()));
+        let pairs = [
+            ("impactiq-reason", code),
+            ("impactiq-message", message),
+            ("impactiq-topic", self.events.as_str()),
+            ("impactiq-partition", partition.as_str()),
+            ("impactiq-offset", offset.as_str()),
+            ("impactiq-model", batch.model_of(row)),
+        ];
+        pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len()), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(*value) })
+        })
+    }
+}

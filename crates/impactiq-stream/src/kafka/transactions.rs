@@ -1,0 +1,186 @@
+//! Scores sent exactly once: a batch and the group's offset behind it are one Kafka transaction.
+//!
+//! One transactional id per member, not per partition: a member that lost a partition is fenced by the group's
+//! generation, which goes with the offsets, and one id per partition would cost a producer each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::client::{Deliveries, PATIENCE, Topics, producer, told};
+use super::member::Membership;
+use super::plain::topics;
+use super::source::KafkaSource;
+use crate::config::StreamConfig;
+use crate::error::StreamError;
+use crate::flow::{Sink, Stop};
+use crate::incoming::Place;
+use crate::processor::Processed;
+
+/// A transaction that nobody ends is ended by the broker; until then readers of committed scores wait.
+const TRANSACTION_MS: &str = "20000";
+
+/// The sending end.
+pub struct TransactionSink {
+    config: StreamConfig,
+    topics: Topics,
+    id: String,
+    consumer: Arc<BaseConsumer<Membership>>,
+    // It answers its own events on a thread: ending a transaction waits for them.
+    producer: Option<ThreadedProducer<Deliveries>>,
+    /// The last transaction may or may not have been committed.
+    is_uncertain: bool,
+    stop: Arc<Stop>,
+}
+
+impl TransactionSink {
+    /// A sender; `member` names it, so that one that comes back ends its own hanging transaction.
+    pub fn new(config: &StreamConfig, source: &KafkaSource, member: &str, stop: &Arc<Stop>) -> Self {
+        TransactionSink {
+            topics: topics(config),
+            id: format!("{}-{member}", config.kafka.group),
+            config: config.clone(),
+            consumer: source.consumer(),
+            producer: None,
+            is_uncertain: false,
+            stop: Arc::clone(stop),
+        }
+    }
+
+    fn make(&self) -> Result<ThreadedProducer<Deliveries>, StreamError> {
+        let mut client = producer(&self.config.kafka);
+        if !self.config.kafka.properties.contains_key("transaction.timeout.ms") {
+            client.set("transaction.timeout.ms", TRANSACTION_MS);
+        }
+        let made: ThreadedProducer<Deliveries> = client
+            .set("transactional.id", &self.id)
+            .create_with_context(Deliveries::default())
+            .map_err(|error| told("making a client", &error))?;
+        made.init_transactions(PATIENCE * 3).map_err(|error| told("beginning transactions", &error))?;
+        Ok(made)
+    }
+
+    /// The positions behind the batch, and those of them that are committed already.
+    fn settled(&self, ends: &[(i32, i64, i64)]) -> Result<Vec<i32>, StreamError> {
+        let topic = &self.config.kafka.events;
+        let mut list = TopicPartitionList::new();
+        ends.iter().for_each(|end| drop(list.add_partition(topic, end.0)));
+        let doing = "asking for the group's offsets";
+        let found = self.consumer.committed_offsets(list, PATIENCE).map_err(|error| told(doing, &error))?;
+        let mut offsets = BTreeMap::new();
+        for element in found.elements() {
+            element.error().map_err(|error| told(doing, &error))?;
+            offsets.insert(element.partition(), element.offset().to_raw().unwrap_or(-1));
+        }
+        let is_settled = |end: &&(i32, i64, i64)| offsets.get(&end.0).is_some_and(|offset| *offset >= end.2);
+        Ok(ends.iter().filter(is_settled).map(|end| end.0).collect())
+    }
+
+    fn try_deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
+        if self.producer.is_none() {
+            self.producer = Some(self.make()?);
+        }
+        let mut without = without.to_vec();
+        if self.is_uncertain {
+            without.extend(self.settled(&batch.ends)?);
+            self.is_uncertain = false;
+        }
+        // The generation first, then the look at what is ours: if a partition goes away in between, its next
+        // owner has another generation, and this one is refused.
+        let group = self.consumer.group_metadata().ok_or(StreamError::Stopped { what: "the group" })?;
+        let mut list = TopicPartitionList::new();
+        for (partition, epoch, next) in batch.ends.iter().filter(|end| !without.contains(&end.0)) {
+            let place = Place { partition: *partition, offset: 0, epoch: *epoch };
+            if !self.consumer.context().member.partitions.holds(place) {
+                let detail = format!("partition {partition} was given back in the meantime");
+                return Err(StreamError::Kafka { doing: "sending scores", detail, passing: true });
+            }
+            list.add_partition_offset(&self.config.kafka.events, *partition, Offset::Offset(*next))
+                .map_err(|error| told("sending scores", &error))?;
+        }
+        let Some(producer) = self.producer.as_ref().filter(|_| list.count() > 0) else { return Ok(()) };
+        producer.begin_transaction().map_err(|error| told("beginning a transaction", &error))?;
+        let sent = self.topics.send(batch, &without, |mut record| {
+            loop {
+                match producer.send(record) {
+                    Ok(()) => return Ok(()),
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                        record = back;
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    Err((error, _)) => return Err(told("sending scores", &error)),
+                }
+            }
+        });
+        let done = sent.and_then(|()| {
+            self.again("sending offsets", || producer.send_offsets_to_transaction(&list, &group, PATIENCE))?;
+            self.again("committing a transaction", || producer.commit_transaction(PATIENCE))
+        });
+        match done {
+            Ok(()) => {
+                // Failures of a transaction that was committed were those of attempts before.
+                let _ = producer.context().check();
+                Ok(())
+            }
+            Err(error) => {
+                self.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Repeats what may be repeated.
+    fn again(
+        &self,
+        doing: &'static str,
+        mut attempt: impl FnMut() -> Result<(), KafkaError>,
+    ) -> Result<(), StreamError> {
+        loop {
+            let error = match attempt() {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let may_repeat = match &error {
+                KafkaError::Transaction(error) => error.is_retriable(),
+                KafkaError::Flush(_) => true,
+                _ => false,
+            };
+            if !may_repeat || self.stop.has_run_out() {
+                // Whatever happened: the same scores may be tried again, in another transaction.
+                return Err(StreamError::Kafka { doing, detail: error.to_string(), passing: true });
+            }
+        }
+    }
+
+    fn abort(&mut self) {
+        let Some(producer) = &self.producer else { return };
+        let is_fatal = producer.client().fatal_error().is_some();
+        let aborted = if is_fatal {
+            Err(StreamError::Stopped { what: "the sender" })
+        } else {
+            self.again("ending a transaction", || producer.abort_transaction(PATIENCE))
+        };
+        let _ = producer.context().check();
+        if let Err(error) = aborted {
+            tracing::warn!(%error, "a transaction could not be ended; a new sender takes over");
+            self.producer = None;
+            self.is_uncertain = true;
+        }
+    }
+}
+
+impl Sink for TransactionSink {
+    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
+        let done = self.try_deliver(batch, without);
+        if done.is_err() && self.producer.as_ref().is_some_and(|producer| producer.client().fatal_error().is_some()) {
+            self.producer = None;
+            self.is_uncertain = true;
+        }
+        done
+    }
+}
