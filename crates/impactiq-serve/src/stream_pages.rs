@@ -112,7 +112,10 @@ pub fn report_of(service: &Service) -> Value {
     let model = service.models.current();
     let now = service.figures.now();
     let live = service.live.get();
-    let alarms: Vec<Value> = live.iter().flat_map(|live| &live.report.models).flat_map(alarms).collect();
+    let mut alarms: Vec<Value> = live.iter().flat_map(|live| &live.report.models).flat_map(alarms).collect();
+    if now.drift.as_ref().is_some_and(impactiq_metrics::drift::DriftReport::alarm) {
+        alarms.push(json!({"kind": "drift", "model": model.id()}));
+    }
     json!({
         "member": service.member,
         "model": {"name": model.name, "id": model.id()},
@@ -126,8 +129,7 @@ pub fn report_of(service: &Service) -> Value {
 
 fn alarms(model: &impactiq_stream::live::ModelReport) -> Vec<Value> {
     let decay = model.decay.as_ref().is_some_and(|decay| decay.alarm_after.is_some());
-    let drift = model.drift.as_ref().is_some_and(impactiq_metrics::drift::DriftReport::alarm);
-    [("srm", model.srm.alarm), ("decay", decay), ("drift", drift)]
+    [("srm", model.srm.alarm), ("decay", decay)]
         .into_iter()
         .filter(|(_, is_on)| *is_on)
         .map(|(kind, _)| json!({"kind": kind, "model": model.model}))
@@ -182,6 +184,16 @@ fn metrics_of(service: &Service) -> Result<String, std::fmt::Error> {
         let name = LATENCY_MS.get(class).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
         latency.get_or_create(&Label { name }).inc_by(seen);
     }
+    if let Some(drift) = &now.drift {
+        let psi = Gauges::<Label>::default();
+        registry.register("psi", "Population stability index of the last window, by column", psi.clone());
+        for column in &drift.columns {
+            psi.get_or_create(&Label { name: column.name.clone() }).set(column.psi);
+        }
+        let on = Gauge::<f64, AtomicU64>::default();
+        on.set(f64::from(u8::from(drift.alarm())));
+        registry.register("drift_alarm", "1 while the last window of events is not like the training rows", on);
+    }
     live_metrics(service, &mut registry);
     let mut text = String::new();
     encode(&mut text, &registry)?;
@@ -209,7 +221,7 @@ fn live_metrics(service: &Service, registry: &mut Registry) {
         rows.get_or_create(&of("all")).set(model.n as f64);
         rows.get_or_create(&of("treated")).set(model.n_treated as f64);
         let on = alarms(model);
-        for kind in ["srm", "decay", "drift"] {
+        for kind in ["srm", "decay"] {
             let is_on = on.iter().any(|found| found["kind"] == kind);
             alarm.get_or_create(&of(kind)).set(f64::from(u8::from(is_on)));
         }

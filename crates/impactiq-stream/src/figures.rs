@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use impactiq_metrics::drift::DriftReport;
 use serde::Serialize;
 
 /// Upper ends of the latency classes, in milliseconds; the last class has none.
@@ -25,6 +26,7 @@ pub struct Figures {
     dead: Mutex<BTreeMap<String, u64>>,
     lag: Mutex<BTreeMap<i32, i64>>,
     last_failure: Mutex<Option<String>>,
+    drift: Mutex<Option<DriftReport>>,
 }
 
 /// The counters at one moment.
@@ -54,6 +56,8 @@ pub struct FiguresNow {
     pub latency_mean_ms: Option<f64>,
     /// Events not yet committed, by partition.
     pub lag: BTreeMap<i32, i64>,
+    /// The last whole window of events beside the training rows; none before, or without a profile.
+    pub drift: Option<DriftReport>,
 }
 
 impl Figures {
@@ -81,6 +85,18 @@ impl Figures {
     pub fn worked(&self, took: Duration, n_users: usize) {
         self.scoring_micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         self.users.store(n_users as u64, Ordering::Relaxed);
+    }
+
+    /// A window of events beside the training rows; the same one again changes nothing.
+    pub fn drifted(&self, report: Option<&DriftReport>) {
+        let mut last = self.drift.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = match (report, &*last) {
+            (Some(new), Some(old)) => new.window != old.window,
+            (new, old) => new.is_some() != old.is_some(),
+        };
+        if is_new {
+            *last = report.cloned();
+        }
     }
 
     /// Something failed and will be tried again.
@@ -117,6 +133,7 @@ impl Figures {
             latency_mean_ms: (n > 0).then(|| load(&self.latency_total_ms) as f64 / n as f64),
             latency,
             lag: self.lag.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            drift: self.drift.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use impactiq_data::{Field, RawType, Schema};
 use impactiq_io::{JsonTexts, json_rows_to_batch};
-use impactiq_score::Reports;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -126,14 +125,14 @@ impl Follow {
     ///
     /// # Errors
     /// As [`LiveUplift::add_model`].
-    pub fn add_model(&mut self, model: &StreamModel, reports: Option<&Reports>) -> Result<(), StreamError> {
+    pub fn add_model(&mut self, model: &StreamModel) -> Result<(), StreamError> {
         let manifest = model.scorer.manifest();
         let (Some(control), Some(treated)) = (manifest.arms.first(), manifest.arms.get(1)) else { return Ok(()) };
         let Some(effect) = model.effect.map(|place| model.scorer.columns()[place].name.clone()) else { return Ok(()) };
         let arms = Arms { control: control.clone(), treated: treated.clone(), effect };
         self.reading.arms.insert(model.id().to_owned(), arms);
         let outcome = manifest.outcomes.first().map(|outcome| outcome.name.as_str()).unwrap_or_default();
-        let evaluation = reports.and_then(|reports| reports.evaluation.as_ref());
+        let evaluation = model.reports.as_ref().and_then(|reports| reports.evaluation.as_ref());
         // A damaged evaluation is missing, and keeps nobody from watching.
         let ranking =
             evaluation.and_then(|report| TrainingRanking::of_evaluation(report, outcome, treated).ok()).flatten();

@@ -7,10 +7,11 @@
 
 // A file uses only files above it: error, windows (span, config, plan, events, state, bytes, batch),
 // live (hold_out, ranking, waiting, model, uplift), config, incoming, ledger (users, logged, live), model,
-// encode, decode, users, processor, partitions, figures, flow (stop, score, commit, read), follow, memory, kafka,
+// encode, decode, drift, users, processor, partitions, figures, flow (stop, score, commit, read), follow, memory, kafka,
 // service.
 pub mod config;
 mod decode;
+mod drift;
 pub mod encode;
 pub mod error;
 pub mod figures;

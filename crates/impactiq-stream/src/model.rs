@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use impactiq_data::{Field, Schema};
-use impactiq_score::{ScoreValue, Scorer};
+use impactiq_score::{Reports, ScoreValue, Scorer};
 use impactiq_store::{Lookup, LookupSettings};
 
 use crate::error::StreamError;
@@ -23,6 +23,8 @@ pub struct StreamModel {
     pub name: String,
     /// The scorer.
     pub scorer: Scorer,
+    /// What training and evaluation found, where it can be read.
+    pub reports: Option<Reports>,
     /// The table that lends events the columns they did not bring.
     pub(crate) lookup: Option<Lent>,
     /// Raw columns an event itself brings, with their types.
@@ -56,8 +58,11 @@ impl StreamModel {
     /// [`StreamError::Score`], [`StreamError::Store`] for a look-up table that cannot be read or does not fit.
     pub async fn open(path: &Path, windows: &[String], lookup: Option<&LookupSettings>) -> Result<Self, StreamError> {
         let place = path.to_owned();
-        let opening = tokio::task::spawn_blocking(move || Scorer::open(&place));
-        let scorer = opening.await.map_err(|_| StreamError::Stopped { what: "reading the model" })??;
+        // Reports that are missing or damaged keep no model from answering.
+        let opening = tokio::task::spawn_blocking(move || {
+            Scorer::open(&place).map(|scorer| (scorer, Reports::read(&place).ok()))
+        });
+        let (scorer, reports) = opening.await.map_err(|_| StreamError::Stopped { what: "reading the model" })??;
         let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let name = whole.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         let schema = scorer.schema();
@@ -77,7 +82,7 @@ impl StreamModel {
         let key = |name: &str| format!("{}:", serde_json::to_string(name).unwrap_or_default());
         let score_keys = scorer.columns().iter().map(|column| key(&column.name)).collect();
         let effect = scorer.columns().iter().position(|column| matches!(column.value, ScoreValue::Cate(_)));
-        Ok(StreamModel { name, scorer, lookup, own: rest, windowed, score_keys, effect })
+        Ok(StreamModel { name, scorer, reports, lookup, own: rest, windowed, score_keys, effect })
     }
 
     /// The id of its content.

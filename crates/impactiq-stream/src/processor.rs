@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{Array, StringArray};
+use arrow::array::{Array, RecordBatch, StringArray};
+use impactiq_metrics::drift::DriftReport;
 use impactiq_store::{Door, LoggedRequest, LoggedRow};
 
 use crate::config::StreamConfig;
 use crate::decode::{Decoded, Reader, put, rows_of, told};
+use crate::drift::Drift;
 use crate::encode::{Cells, Dead, Texts, read_dead, write_dead, write_message, write_scores};
 use crate::error::StreamError;
 use crate::incoming::Incoming;
@@ -64,6 +66,7 @@ pub struct Processor {
     plan: Option<WindowPlan>,
     hold_out: Option<(HoldOut, f64)>,
     users: UserCache,
+    drift: Option<Drift>,
     states: Box<dyn UserStates>,
     name: Box<RequestName>,
     batch: u64,
@@ -88,6 +91,7 @@ impl Processor {
             plan: config.plan()?,
             hold_out: config.hold_out()?,
             users: UserCache::new(config.windows_users),
+            drift: None,
             states,
             name,
             batch: 0,
@@ -120,6 +124,8 @@ impl Processor {
         for error in &scored.errors {
             put(&mut decoded.dead[error.row as usize], "bad_value", || told(error));
         }
+        let is_good: Vec<bool> = decoded.dead.iter().map(Option::is_none).collect();
+        self.watch_drift(&model, &rows, &scored.batch, &is_good);
         let cells = Cells::of(&scored.batch);
         let n_rows = incoming.len();
         let mut scores = Texts::with_capacity(n_rows, n_rows * 32 * (1 + model.score_keys.len()));
@@ -178,6 +184,20 @@ impl Processor {
         let ends = ends.into_iter().map(|(partition, (epoch, next))| (partition, epoch, next)).collect();
         drop(decoded);
         Ok(Processed { incoming, model, batch: self.batch, dead, before, messages, shares: Vec::new(), ends })
+    }
+
+    /// The last whole window of events beside the training rows.
+    pub fn drift(&self) -> Option<&DriftReport> {
+        self.drift.as_ref().and_then(Drift::last)
+    }
+
+    fn watch_drift(&mut self, model: &StreamModel, rows: &RecordBatch, scores: &RecordBatch, is_good: &[bool]) {
+        if !self.drift.as_ref().is_some_and(|drift| drift.is_of(model)) {
+            self.drift = Drift::of(model);
+        }
+        if let Some(drift) = &mut self.drift {
+            drift.observe(rows, scores, model.effect, is_good);
+        }
     }
 
     fn decide(&self, model: &StreamModel, cells: &[Cells<'_>], row: usize, id: &str) -> Option<(bool, Decision)> {

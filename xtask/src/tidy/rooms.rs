@@ -185,6 +185,7 @@ pub const HOUSE: [Floor; 10] = [
             "model",
             "encode",
             "decode",
+            "drift",
             "users",
             "processor",
             "partitions",

@@ -12,5 +12,6 @@ mod hillstrom;
 mod kept;
 mod killed;
 mod serve;
+mod stream;
 mod walk;
 mod windows;

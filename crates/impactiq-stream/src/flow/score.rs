@@ -65,6 +65,7 @@ impl Scoring<'_> {
             let began = Instant::now();
             let done = self.processor.process(fresh)?;
             self.figures.worked(began.elapsed(), self.processor.n_users());
+            self.figures.drifted(self.processor.drift());
             if to.send(done).is_err() {
                 return Ok(());
             }

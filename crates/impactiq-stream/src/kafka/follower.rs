@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use impactiq_score::Reports;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -118,8 +117,7 @@ impl Follower {
         if follow.knows(model.id()) {
             return Ok(());
         }
-        let reports = Reports::read(&self.config.model).ok();
-        follow.add_model(&model, reports.as_ref())
+        follow.add_model(&model)
     }
 }
 

@@ -1,9 +1,44 @@
 //! Scores that are in the log already, found again by their offsets: what must be sent once more.
 
+use impactiq_store::Dialect;
 use sqlx::FromRow;
 
 use super::{Ledger, either_pool};
 use crate::error::StreamError;
+
+/// How an offset of 0 is written in a name.
+const NO_OFFSET: &str = "00000000000000000000";
+
+/// The last request of a stream between two names.
+macro_rules! begins {
+    ($name:literal) => {
+        concat!(
+            "SELECT r.request_id FROM impactiq_requests r WHERE r.door = 'stream' AND ",
+            $name,
+            " >= $1 AND ",
+            $name,
+            " <= $2 ORDER BY ",
+            $name,
+            " DESC LIMIT 1"
+        )
+    };
+}
+/// The rows of a stream's requests between two names.
+macro_rules! between {
+    ($name:literal) => {
+        concat!(
+            "SELECT r.request_id, m.id AS model, s.row_index, CAST(s.scores AS TEXT) AS scores, s.error \
+             FROM impactiq_requests r JOIN impactiq_models m ON m.model = r.model \
+             JOIN impactiq_scores s ON s.request = r.request WHERE r.door = 'stream' AND ",
+            $name,
+            " >= $1 AND ",
+            $name,
+            " <= $2 ORDER BY ",
+            $name,
+            ", s.row_index"
+        )
+    };
+}
 
 /// A row of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,30 +74,30 @@ impl Ledger {
             self.request_id(partition, from),
             self.request_id(partition, before.saturating_sub(1).max(0)),
         );
+        let [begins, between] = match self.database.dialect() {
+            Dialect::Sqlite => [begins!("r.request_id"), between!("r.request_id")],
+            Dialect::Postgresql => [begins!("r.request_id COLLATE \"C\""), between!("r.request_id COLLATE \"C\"")],
+        };
         // The batch that holds the first event may have begun before it.
-        let begins = "SELECT MAX(request_id) FROM impactiq_requests WHERE request_id >= $1 AND request_id <= $2";
         let begins: Option<String> = either_pool!(self.database, pool => {
-            sqlx::query_scalar(begins).bind(&none).bind(&first).fetch_one(pool).await
+            sqlx::query_scalar(begins).bind(&none).bind(&first).fetch_optional(pool).await
         })
         .map_err(fault)?;
-        let sql = "SELECT r.request_id, m.id AS model, s.row_index, CAST(s.scores AS TEXT) AS scores, s.error \
-            FROM impactiq_requests r JOIN impactiq_models m ON m.model = r.model \
-            JOIN impactiq_scores s ON s.request = r.request \
-            WHERE r.request_id >= $1 AND r.request_id <= $2 ORDER BY r.request_id, s.row_index";
         let from_request = begins.unwrap_or(first);
         let rows: Vec<Found> = either_pool!(self.database, pool => {
-            sqlx::query_as::<_, Found>(sql).bind(&from_request).bind(&last).fetch_all(pool).await
+            sqlx::query_as::<_, Found>(between).bind(&from_request).bind(&last).fetch_all(pool).await
         })
         .map_err(fault)?;
+        let ours = self.request_id(partition, 0);
+        let prefix = ours.strip_suffix(NO_OFFSET).unwrap_or(&ours);
         let offset = |found: &Found| {
-            let began = found.request_id.rsplit('/').next().and_then(|text| text.parse::<i64>().ok());
-            began.map_or(i64::MAX, |began| began.saturating_add(found.row_index))
+            let began = found.request_id.strip_prefix(prefix).and_then(|text| text.parse::<i64>().ok());
+            began.map(|began| began.saturating_add(found.row_index))
         };
-        let scores = rows.into_iter().map(|found| LoggedScore {
-            offset: offset(&found),
-            model: found.model,
-            scores: found.scores,
-            error: found.error,
+        // Whatever the database's order of text: a name that is not this partition's is none of ours.
+        let scores = rows.into_iter().filter_map(|found| {
+            let offset = offset(&found)?;
+            Some(LoggedScore { offset, model: found.model, scores: found.scores, error: found.error })
         });
         Ok(scores.filter(|score| (from..before).contains(&score.offset)).collect())
     }

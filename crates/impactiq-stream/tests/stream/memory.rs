@@ -191,3 +191,26 @@ fn a_hold_out_is_decided_by_chance_and_told_with_its_probability() {
     assert!(sent.iter().all(|m| parsed(m)["scores"]["assignment_probability"] == 0.5));
     assert!(opened.log().iter().all(|row| row.row.scores.contains("\"would_treat\":true")));
 }
+
+#[test]
+fn scores_are_found_again_by_their_own_partition_and_no_other() {
+    let house = House::new();
+    for store in house.stores() {
+        let opened = house.open(&house.config(&store, ", batch_rows: 4, in_flight_rows: 8", ""));
+        // Names that orders of text confuse: 1, 10 and 11.
+        let events = (0..60).map(|n| event([1, 10, 11][(n % 3) as usize], row(n).to_string().into_bytes())).collect();
+        opened.run(events, None).0.unwrap();
+        for partition in [1, 10, 11] {
+            let found = opened.handle.block_on(opened.ledger.logged(partition, 5, 17)).unwrap();
+            let offsets: Vec<i64> = found.iter().map(|score| score.offset).collect();
+            assert_eq!(offsets, (5..17).collect::<Vec<_>>());
+            let wanted: Vec<String> = opened
+                .log()
+                .into_iter()
+                .filter(|row| place(row).0 == partition && (5..17).contains(&place(row).1))
+                .map(|row| row.row.scores)
+                .collect();
+            assert_eq!(found.into_iter().map(|score| score.scores).collect::<Vec<_>>(), wanted);
+        }
+    }
+}

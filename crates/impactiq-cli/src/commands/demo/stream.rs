@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use impactiq_data::synth::{Synth, SynthKind, SynthOptions, SynthPlan, generate};
 use impactiq_data::{ColumnView, Seed};
-use impactiq_score::Reports;
 use impactiq_stream::flow::{Flow, Sink};
 use impactiq_stream::follow::{Follow, LiveNow};
 use impactiq_stream::ledger::StreamName;
@@ -181,8 +180,7 @@ fn stream(
     let ledger = service.ledger(&name)?;
     let positions = runtime.block_on(ledger.take(&[0]))?;
     let mut follow = Follow::new(config)?;
-    let reports = Reports::read(&config.model).ok();
-    follow.add_model(&service.models.current(), reports.as_ref())?;
+    follow.add_model(&service.models.current())?;
     let follow = Arc::new(Mutex::new(follow));
     let partitions = Arc::new(Partitions::default());
     let flow = Flow {

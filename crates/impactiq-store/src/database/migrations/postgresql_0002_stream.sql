@@ -38,3 +38,7 @@ CREATE TABLE impactiq_stream_live (
     seen_at BIGINT NOT NULL,
     state BYTEA
 );
+
+-- Requests of a stream are named by partition and offset and looked up by ranges of them: byte by byte, whatever the
+-- database's own order of text is.
+CREATE INDEX impactiq_requests_stream ON impactiq_requests (request_id COLLATE "C") WHERE door = 'stream';
