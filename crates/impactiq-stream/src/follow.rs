@@ -198,9 +198,9 @@ impl Follow {
         texts.bad().iter().for_each(|bad| is_good[bad.row] = false);
         errors.iter().for_each(|error| is_good[error.row as usize] = false);
         let (ids, values) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Float64Type>());
-        for row in 0..messages.len() {
+        for (row, is_good) in is_good.into_iter().enumerate() {
             let time = self.reading.micros(batch.column(2), row);
-            let is_whole = is_good[row] && ids.is_valid(row) && values.is_valid(row);
+            let is_whole = is_good && ids.is_valid(row) && values.is_valid(row);
             let Some(time) = time.filter(|_| is_whole) else {
                 self.head.counts.n_unreadable += 1;
                 continue;

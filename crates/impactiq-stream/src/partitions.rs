@@ -101,7 +101,7 @@ impl Partitions {
             let left: usize = partitions.iter().filter_map(|p| entries.get(p)).map(|entry| entry.under_way).sum();
             let patience = deadline.saturating_duration_since(Instant::now());
             if left == 0 || patience.is_zero() {
-                partitions.iter().for_each(|partition| drop(entries.remove(partition)));
+                entries.retain(|partition, _| !partitions.contains(partition));
                 return left == 0;
             }
             entries = self.changed.wait_timeout(entries, patience).unwrap_or_else(PoisonError::into_inner).0;

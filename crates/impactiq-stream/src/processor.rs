@@ -20,7 +20,7 @@ use crate::incoming::Incoming;
 use crate::ledger::{LoggedScore, Share, unix_micros};
 use crate::live::{Decision, HoldOut};
 use crate::model::{ModelWatch, StreamModel};
-use crate::users::{UserCache, UserStates};
+use crate::users::{StoredUser, UserCache, UserStates};
 use crate::windows::{Events, WindowPlan};
 
 /// What becomes of a batch.
@@ -55,6 +55,9 @@ impl Processed {
         self.before.get(row).and_then(Option::as_deref).unwrap_or_else(|| self.model.id())
     }
 }
+
+/// Users whose windows changed, with their state, by partition.
+type Changed = BTreeMap<i32, Vec<StoredUser>>;
 
 /// Names a batch's requests.
 pub type RequestName = dyn Fn(i32, i64) -> String + Send;
@@ -208,12 +211,11 @@ impl Processor {
     }
 
     /// The windowed features of every row, and which users' states changed, by partition.
-    #[allow(clippy::type_complexity)]
     fn look_back(
         &mut self,
         incoming: &Incoming,
         decoded: &mut Decoded<'_>,
-    ) -> Result<(Vec<Vec<f64>>, BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>), StreamError> {
+    ) -> Result<(Vec<Vec<f64>>, Changed), StreamError> {
         let Some(plan) = &self.plan else { return Ok(Default::default()) };
         let (batch, errors) = decoded.texts.batch(plan.schema());
         let events = Events::of_batch(plan, &batch, &errors)?;
@@ -251,7 +253,7 @@ impl Processor {
         (model, ids): (&StreamModel, &StringArray),
         dead: &[Option<Dead>],
         scores: &Texts,
-        mut users: BTreeMap<i32, Vec<(Vec<u8>, Vec<u8>)>>,
+        mut users: Changed,
     ) -> Vec<Share> {
         let mut rows: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         (0..incoming.len()).for_each(|row| rows.entry(incoming.place(row).partition).or_default().push(row));

@@ -7,13 +7,16 @@ use crate::error::StreamError;
 use crate::incoming::Place;
 use crate::windows::{WindowPlan, WindowState};
 
+/// A user's key and state, as bytes.
+pub type StoredUser = (Vec<u8>, Vec<u8>);
+
 /// Where states come from.
 pub trait UserStates: Send {
     /// The states of those users who have one, as key and bytes.
     ///
     /// # Errors
     /// What keeps them from being read.
-    fn load(&self, users: &[&[u8]]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError>;
+    fn load(&self, users: &[&[u8]]) -> Result<Vec<StoredUser>, StreamError>;
 }
 
 /// Nobody is known: a stream that is only tried out.
@@ -21,7 +24,7 @@ pub trait UserStates: Send {
 pub struct NoStates;
 
 impl UserStates for NoStates {
-    fn load(&self, _: &[&[u8]]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError> {
+    fn load(&self, _: &[&[u8]]) -> Result<Vec<StoredUser>, StreamError> {
         Ok(Vec::new())
     }
 }
@@ -93,7 +96,7 @@ impl UserCache {
     }
 
     /// The states of users as bytes.
-    pub fn bytes(&self, users: &BTreeSet<&str>, plan: &WindowPlan) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn bytes(&self, users: &BTreeSet<&str>, plan: &WindowPlan) -> Vec<StoredUser> {
         let of = |user: &&str| Some((user.as_bytes().to_vec(), self.users.get(*user)?.state.to_bytes(plan)));
         users.iter().filter_map(of).collect()
     }
@@ -143,7 +146,7 @@ mod tests {
     struct Asked(Mutex<Vec<String>>);
 
     impl UserStates for Asked {
-        fn load(&self, users: &[&[u8]]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError> {
+        fn load(&self, users: &[&[u8]]) -> Result<Vec<StoredUser>, StreamError> {
             let names = users.iter().map(|user| String::from_utf8_lossy(user).into_owned());
             self.0.lock().unwrap().extend(names);
             Ok(Vec::new())

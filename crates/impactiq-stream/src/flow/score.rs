@@ -13,7 +13,7 @@ use crate::incoming::{Incoming, Place};
 use crate::ledger::Ledger;
 use crate::partitions::{Held, Partitions};
 use crate::processor::{Processed, Processor};
-use crate::users::UserStates;
+use crate::users::{StoredUser, UserStates};
 
 /// Users' states in the store, read until it works.
 pub struct StoredStates {
@@ -28,7 +28,7 @@ pub struct StoredStates {
 }
 
 impl UserStates for StoredStates {
-    fn load(&self, users: &[&[u8]]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StreamError> {
+    fn load(&self, users: &[&[u8]]) -> Result<Vec<StoredUser>, StreamError> {
         if users.is_empty() {
             return Ok(Vec::new());
         }

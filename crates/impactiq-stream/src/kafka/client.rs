@@ -9,6 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::config::KafkaConfig;
 use crate::error::StreamError;
@@ -171,6 +172,15 @@ impl Deliveries {
             _ => Ok(()),
         }
     }
+}
+
+/// Some partitions of a topic.
+pub(super) fn list(topic: &str, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, partition);
+    }
+    list
 }
 
 /// Where scores and dead letters go, and where events came from.

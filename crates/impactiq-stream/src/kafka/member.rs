@@ -129,8 +129,7 @@ fn committed(
     topic: &str,
     partitions: &[i32],
 ) -> Result<BTreeMap<i32, i64>, StreamError> {
-    let mut list = TopicPartitionList::new();
-    partitions.iter().for_each(|partition| drop(list.add_partition(topic, *partition)));
+    let list = client::list(topic, partitions.iter().copied());
     let doing = "asking for the group's offsets";
     let found = consumer.committed_offsets(list, PATIENCE).map_err(|error| told(doing, &error))?;
     let mut offsets = BTreeMap::new();

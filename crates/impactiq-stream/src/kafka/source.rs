@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{consumer, told};
+use super::client::{consumer, list, told};
 use super::member::{Member, Membership};
 use crate::config::Delivery;
 use crate::error::StreamError;
@@ -85,9 +85,7 @@ impl KafkaSource {
     }
 
     fn list(&self, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        partitions.for_each(|partition| drop(list.add_partition(&self.member().config.events, partition)));
-        list
+        list(&self.member().config.events, partitions)
     }
 }
 

@@ -12,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{Deliveries, PATIENCE, Topics, producer, told};
+use super::client::{Deliveries, PATIENCE, Topics, list, producer, told};
 use super::member::Membership;
 use super::plain::topics;
 use super::source::KafkaSource;
@@ -68,8 +68,7 @@ impl TransactionSink {
     /// The positions behind the batch, and those of them that are committed already.
     fn settled(&self, ends: &[(i32, i64, i64)]) -> Result<Vec<i32>, StreamError> {
         let topic = &self.config.kafka.events;
-        let mut list = TopicPartitionList::new();
-        ends.iter().for_each(|end| drop(list.add_partition(topic, end.0)));
+        let list = list(topic, ends.iter().map(|end| end.0));
         let doing = "asking for the group's offsets";
         let found = self.consumer.committed_offsets(list, PATIENCE).map_err(|error| told(doing, &error))?;
         let mut offsets = BTreeMap::new();
