@@ -2,7 +2,8 @@
 //!
 //! It holds no training rows. What must not live here: bytes (that is `codec`), files.
 
-use impactiq_data::{Arms, BinColumns, BinnedFeatures, DataError, FeatureBins, OutcomeKind, Table};
+use impactiq_data::{Arms, BinColumns, BinnedFeatures, ColumnView, DataError, FeatureBins, FeatureKind, OutcomeKind, Table};
+use rayon::prelude::*;
 
 use crate::base::Inputs;
 use crate::error::CausalError;
@@ -142,8 +143,23 @@ impl CausalModel {
         self.answer(binned, raw, false)
     }
 
+    /// The same for a table that holds at least [`CausalModel::features`]: encoded and answered at once, nothing
+    /// of the model is copied.
+    ///
+    /// # Errors
+    /// [`CausalError::Data`] for a missing column.
+    pub fn predict_table(&self, raw: &Table) -> Result<Vec<Predictions>, CausalError> {
+        let views = self.features.iter().map(|name| raw.column(name)).collect::<Result<Vec<_>, _>>()?;
+        let codes = RowCodes::encode(&self.bins, &views, raw.n_rows());
+        self.effects(&codes, raw, true)
+    }
+
     fn answer(&self, binned: &BinnedFeatures, raw: &Table, intervals: bool) -> Result<Vec<Predictions>, CausalError> {
         self.check(binned, raw)?;
+        self.effects(binned, raw, intervals)
+    }
+
+    fn effects(&self, binned: &dyn BinColumns, raw: &Table, intervals: bool) -> Result<Vec<Predictions>, CausalError> {
         let inputs = Inputs { binned, raw, names: &self.features, arm: None };
         self.outcomes
             .iter()
@@ -166,5 +182,55 @@ impl CausalModel {
             return Err(CausalError::Mismatch { problem });
         }
         Ok(())
+    }
+}
+
+/// From here on columns are encoded side by side; waking a thread costs more than fewer rows do.
+const PARALLEL_ROWS: usize = 4096;
+
+/// The codes of some rows under a model's own bins.
+struct RowCodes<'a> {
+    bins: &'a [FeatureBins],
+    /// Column after column.
+    codes: Vec<u8>,
+    n_rows: usize,
+}
+
+impl<'a> RowCodes<'a> {
+    fn encode(bins: &'a [FeatureBins], views: &[ColumnView<'_>], n_rows: usize) -> Self {
+        let mut codes = vec![0; bins.len() * n_rows];
+        let encode = |((codes, view), bins): ((&mut [u8], &ColumnView<'_>), &FeatureBins)| {
+            bins.encode(*view, codes);
+        };
+        // Without rows there is nothing to cut into columns.
+        let size = n_rows.max(1);
+        if n_rows < PARALLEL_ROWS {
+            codes.chunks_mut(size).zip(views).zip(bins).for_each(encode);
+        } else {
+            codes.par_chunks_mut(size).zip(views).zip(bins).for_each(encode);
+        }
+        RowCodes { bins, codes, n_rows }
+    }
+}
+
+impl BinColumns for RowCodes<'_> {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn n_features(&self) -> usize {
+        self.bins.len()
+    }
+
+    fn kind(&self, feature: usize) -> FeatureKind {
+        self.bins[feature].kind()
+    }
+
+    fn n_codes(&self, feature: usize) -> usize {
+        self.bins[feature].n_codes()
+    }
+
+    fn codes(&self, feature: usize) -> &[u8] {
+        &self.codes[feature * self.n_rows..(feature + 1) * self.n_rows]
     }
 }

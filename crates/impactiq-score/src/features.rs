@@ -1,30 +1,16 @@
-//! From cast rows to what the model looks at: derived SQL features, then bins.
+//! From cast rows to what the model looks at: derived SQL features beside the raw columns.
 
 use arrow::array::RecordBatch;
-use impactiq_causal::model::CausalModel;
-use impactiq_data::{BinnedFeatures, Table};
-use impactiq_io::{RowFeatures, to_table};
+use impactiq_io::RowFeatures;
 
 use crate::error::ScoreError;
 use crate::rows::{RowErrors, Rows};
 
-/// Rows as the model sees them.
-pub(crate) struct Prepared {
-    pub binned: BinnedFeatures,
-    pub raw: Table,
-    /// The cast raw columns, then the derived features.
-    pub batch: RecordBatch,
-    pub errors: RowErrors,
-}
-
-/// Adds derived features and bins the model's features.
-pub(crate) fn prepare(rows: Rows, derived: &RowFeatures, model: &CausalModel) -> Result<Prepared, ScoreError> {
-    let (batch, errors) = if derived.is_empty() {
-        (rows.batch, rows.errors)
-    } else {
-        let (batch, more) = derived.apply_rows(&rows.batch)?;
-        (batch, rows.errors.and(more))
-    };
-    let raw = to_table(&batch, model.features())?;
-    Ok(Prepared { binned: model.encode(&raw)?, raw, batch, errors })
+/// The cast raw columns, then the derived features, and the rows that have an error by now.
+pub(crate) fn prepare(rows: Rows, derived: &RowFeatures) -> Result<(RecordBatch, RowErrors), ScoreError> {
+    if derived.is_empty() {
+        return Ok((rows.batch, rows.errors));
+    }
+    let (batch, more) = derived.apply_rows(&rows.batch)?;
+    Ok((batch, rows.errors.and(more)))
 }

@@ -6,7 +6,7 @@
 //! so the same row has the same bits. What must not live here: training, files of rows.
 
 // A file uses only files above it: error, profile, manifest, card, saved, reports, rows, features,
-// scorer, simulate.
+// scores, scorer, simulate.
 pub mod card;
 pub mod error;
 mod features;
@@ -16,12 +16,15 @@ pub mod reports;
 mod rows;
 pub mod saved;
 pub mod scorer;
+pub mod scores;
 pub mod simulate;
 
 pub use error::ScoreError;
 pub use manifest::{Manifest, SavedData, SavedOutcome};
 pub use profile::{ColumnProfile, Profile};
 pub use reports::{HeldOut, Reports, write_check, write_evaluation};
+pub use rows::RawRows;
 pub use saved::NewModel;
-pub use scorer::{ScoreColumn, ScoreValue, Scored, Scorer};
+pub use scorer::Scorer;
+pub use scores::{ScoreColumn, ScoreValue, Scored, ScoredRows};
 pub use simulate::{Simulation, Sweep};

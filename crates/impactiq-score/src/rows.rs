@@ -3,11 +3,30 @@
 //! A cell that doesn't fit is a [`RowError`]; of several in one row the first is kept.
 
 use arrow::array::RecordBatch;
-use impactiq_data::Schema;
+use impactiq_data::{Schema, Table};
 use impactiq_io::{RowError, cast, json_rows_to_batch};
 use serde_json::Value;
 
 use crate::error::ScoreError;
+
+/// Rows in a model's raw types, as its door brought them.
+#[derive(Clone, Debug)]
+pub enum RawRows {
+    /// Arrow columns with at least those of the model's schema.
+    Batch(RecordBatch),
+    /// The schema's columns as numbers and categories; only models without derived features take them.
+    Table(Table),
+}
+
+impl RawRows {
+    /// Number of rows.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            RawRows::Batch(batch) => batch.num_rows(),
+            RawRows::Table(table) => table.n_rows(),
+        }
+    }
+}
 
 /// Rows in the model's raw types, and the rows that did not fit.
 #[derive(Debug)]

@@ -14,52 +14,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema};
-use impactiq_causal::model::{CausalModel, Predictions};
-use impactiq_data::Schema;
-use impactiq_io::{RowError, RowFeatures};
+use impactiq_causal::model::CausalModel;
+use impactiq_data::{Schema, Table};
+use impactiq_io::{JsonRows, RowError, RowFeatures, to_table};
 use serde_json::{Map, Value, json};
 
 use crate::error::ScoreError;
 use crate::features::prepare;
 use crate::manifest::Manifest;
-use crate::rows::Rows;
-
-/// What a score column holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScoreValue {
-    /// The effect of a contrast (arm code minus one).
-    Cate(usize),
-    /// Lower end of the 95 % interval of the learner's own estimate.
-    Lower(usize),
-    /// Upper end.
-    Upper(usize),
-    /// The outcome's mean under an arm, by code.
-    Mean(usize),
-    /// The arm with the largest mean.
-    BestArm,
-}
-
-/// A column of the answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScoreColumn {
-    /// Its name.
-    pub name: String,
-    /// Which outcome it speaks of, by position.
-    pub outcome: usize,
-    /// What it holds.
-    pub value: ScoreValue,
-}
-
-/// Scores of some rows.
-#[derive(Clone, Debug)]
-pub struct Scored {
-    /// The score columns, one row per row given; null in rows with an error.
-    pub batch: RecordBatch,
-    /// Rows that could not be scored, in order, at most one error each.
-    pub errors: Vec<RowError>,
-}
+use crate::rows::{RawRows, RowErrors, Rows};
+use crate::scores::{ScoreColumn, ScoreValue, Scored, ScoredRows};
 
 /// A model that is ready to answer.
 #[derive(Debug)]
@@ -141,7 +107,7 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::score`].
     pub fn score_with(&self, batch: &RecordBatch, known: Vec<RowError>) -> Result<Scored, ScoreError> {
-        self.answer(Rows::from_batch(batch, &self.manifest.schema, known)?)
+        self.score_rows(Rows::from_batch(batch, &self.manifest.schema, known)?)
     }
 
     /// Scores JSON rows, `{"column": value, …}` each; other keys are left out, absent ones
@@ -150,7 +116,7 @@ impl Scorer {
     /// # Errors
     /// As [`Scorer::score`].
     pub fn score_json(&self, rows: &[Value]) -> Result<Vec<Value>, ScoreError> {
-        let scored = self.answer(Rows::from_json(rows, &self.manifest.schema)?)?;
+        let scored = self.score_rows(Rows::from_json(rows, &self.manifest.schema)?)?;
         let mut errors = scored.errors.into_iter().peekable();
         let columns: Vec<(&str, JsonColumn<'_>)> = self
             .columns
@@ -171,49 +137,84 @@ impl Scorer {
             .collect())
     }
 
-    fn answer(&self, rows: Rows) -> Result<Scored, ScoreError> {
+    /// JSON rows in the model's raw types: as a plain table, unless features are derived from them, which needs
+    /// Arrow.
+    ///
+    /// # Errors
+    /// As [`JsonRows::to_table`]. A bad cell is a value in the errors.
+    pub fn typed(&self, rows: JsonRows<'_, '_>) -> Result<(RawRows, Vec<RowError>), ScoreError> {
+        if self.derived.is_empty() {
+            let (table, errors) = rows.to_table()?;
+            return Ok((RawRows::Table(table), errors));
+        }
+        let (batch, errors) = rows.to_batch();
+        Ok((RawRows::Batch(batch), errors))
+    }
+
+    /// Scores typed rows of which some are known to be bad; beside the scores, the raw columns as numbers and
+    /// categories.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn answer(&self, rows: RawRows, known: Vec<RowError>) -> Result<(ScoredRows, Table), ScoreError> {
+        match rows {
+            RawRows::Table(table) => {
+                let scored = self.predicted(&table, table.n_rows(), RowErrors::default().and(known))?;
+                Ok((scored, table))
+            }
+            RawRows::Batch(batch) => {
+                let rows = Rows::from_batch(&batch, &self.manifest.schema, known)?;
+                let n_rows = rows.batch.num_rows();
+                let mut wanted = self.manifest.schema.names();
+                let derived = self.model.features().iter().filter(|name| !wanted.contains(name));
+                wanted.extend(derived.cloned().collect::<Vec<_>>());
+                let (batch, errors) = prepare(rows, &self.derived)?;
+                let raw = to_table(&batch, &wanted)?;
+                Ok((self.predicted(&raw, n_rows, errors)?, raw))
+            }
+        }
+    }
+
+    /// Scores as Arrow columns.
+    ///
+    /// # Errors
+    /// None at present: the columns have the schema's types and one value per row.
+    pub fn columns_of(&self, scored: ScoredRows) -> Result<Scored, ScoreError> {
+        let n_rows = scored.n_rows();
+        let mut valid = vec![true; n_rows];
+        scored.errors().iter().for_each(|error| valid[error.row as usize] = false);
+        let arrays = self.columns.iter().map(|column| self.array(column, &scored, &valid)).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
+            .map_err(|e| ScoreError::Manifest { path: Default::default(), detail: e.to_string() })?;
+        Ok(Scored { batch, errors: scored.into_errors() })
+    }
+
+    fn score_rows(&self, rows: Rows) -> Result<Scored, ScoreError> {
         Ok(self.answer_with_rows(rows)?.0)
     }
 
     /// The scores, and the rows as the model saw them: cast raw columns, then derived features.
     pub(crate) fn answer_with_rows(&self, rows: Rows) -> Result<(Scored, RecordBatch), ScoreError> {
         let n_rows = rows.batch.num_rows();
-        let prepared = prepare(rows, &self.derived, &self.model)?;
-        let predictions = self.model.predict(&prepared.binned, &prepared.raw)?;
-        let errors = prepared.errors.into_vec();
-        let mut valid = vec![true; n_rows];
-        errors.iter().for_each(|error| valid[error.row as usize] = false);
-        let arrays = self.columns.iter().map(|column| self.array(column, &predictions, &valid)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)
-            .map_err(|e| ScoreError::Manifest { path: Default::default(), detail: e.to_string() })?;
-        Ok((Scored { batch, errors }, prepared.batch))
+        let (batch, errors) = prepare(rows, &self.derived)?;
+        let raw = to_table(&batch, self.model.features())?;
+        Ok((self.columns_of(self.predicted(&raw, n_rows, errors)?)?, batch))
     }
 
-    fn array(&self, column: &ScoreColumn, predictions: &[Predictions], valid: &[bool]) -> ArrayRef {
-        let predicted = &predictions[column.outcome];
-        let numbers = |values: &[f64]| -> ArrayRef {
-            let kept = values.iter().zip(valid).map(|(&value, &valid)| valid.then_some(value));
-            Arc::new(kept.collect::<Float64Array>())
-        };
-        // Not every learner knows means or intervals, and not for every row.
-        let known = |all: &[Vec<f64>], index: usize| -> ArrayRef {
-            let Some(values) = all.get(index) else { return new_null_array(&DataType::Float64, valid.len()) };
-            let kept = values.iter().zip(valid).map(|(&value, &valid)| (valid && value.is_finite()).then_some(value));
-            Arc::new(kept.collect::<Float64Array>())
-        };
-        match column.value {
-            ScoreValue::Cate(contrast) => numbers(&predicted.cate[contrast]),
-            ScoreValue::Mean(arm) => known(&predicted.mean, arm),
-            ScoreValue::Lower(contrast) => known(&predicted.lower, contrast),
-            ScoreValue::Upper(contrast) => known(&predicted.upper, contrast),
-            ScoreValue::BestArm => {
-                let best = predicted.best_arm();
-                let labels = &self.manifest.arms;
-                let kept = best.iter().zip(valid).map(|(&arm, &valid)| valid.then(|| labels[arm as usize].as_str()));
-                Arc::new(kept.collect::<StringArray>())
-            }
+    fn predicted(&self, raw: &Table, n_rows: usize, errors: RowErrors) -> Result<ScoredRows, ScoreError> {
+        let predictions = self.model.predict_table(raw)?;
+        Ok(ScoredRows::new(predictions, n_rows, errors.into_vec(), self.manifest.roles.dose.is_none()))
+    }
+
+    fn array(&self, column: &ScoreColumn, scored: &ScoredRows, valid: &[bool]) -> ArrayRef {
+        let rows = valid.iter().enumerate();
+        if column.value == ScoreValue::BestArm {
+            let label = |row| scored.best_arm(column, row).map(|arm| self.manifest.arms[arm].as_str());
+            return Arc::new(rows.map(|(row, &valid)| if valid { label(row) } else { None }).collect::<StringArray>());
         }
+        let number = |row| scored.number(column, row);
+        Arc::new(rows.map(|(row, &valid)| if valid { number(row) } else { None }).collect::<Float64Array>())
     }
 }
 

@@ -15,7 +15,8 @@ use crate::error::ScoreError;
 use crate::profile::{CategoryProfile, ColumnProfile, NumberProfile, Profile};
 use crate::reports::{HeldOut, HeldOutGroup};
 use crate::rows::Rows;
-use crate::scorer::{ScoreValue, Scored, Scorer};
+use crate::scorer::Scorer;
+use crate::scores::{ScoreValue, Scored};
 
 /// Points of a sweep, at most.
 pub const MAX_SWEEP_POINTS: usize = 200;

@@ -15,6 +15,7 @@ use crate::error::ServeError;
 use crate::keys::Keys;
 use crate::live::tick::{DriftFigures, LatencyFigures, Live, LogFigures, ModelName, Second, Tick, moment};
 use crate::metrics::Metrics;
+use crate::pressure::Pressure;
 use crate::registry::{LoadedModel, Registry};
 use crate::settings::Limits;
 
@@ -36,6 +37,9 @@ pub(crate) struct Desk {
     pub live: Live,
     pub metrics: Metrics,
     pub gate: Gate,
+    pub pressure: Pressure,
+    /// Bytes of large bodies that are held now.
+    pub held: Arc<AtomicUsize>,
     pub limits: Limits,
     pub started_at: OffsetDateTime,
     /// The newest tick as text; nobody's connection makes it anew.
@@ -68,6 +72,8 @@ impl Desk {
             lookup: parts.lookup,
             live: Live::new(),
             metrics: Metrics::new(),
+            pressure: Pressure::default(),
+            held: Arc::default(),
             gate: Gate::new(parts.limits.concurrency, parts.limits.queue),
             limits: parts.limits,
             started_at: OffsetDateTime::now_utc(),
@@ -79,9 +85,9 @@ impl Desk {
         }
     }
 
-    /// A name for a request that brought none.
+    /// A name for a request that brought none. Names ascend, which is how the log's index likes them.
     pub fn next_id(&self) -> String {
-        format!("{:016x}-{:x}", self.id_start, self.id_count.fetch_add(1, Ordering::Relaxed))
+        format!("{:016x}-{:08x}", self.id_start, self.id_count.fetch_add(1, Ordering::Relaxed))
     }
 
     pub fn stage(&self) -> Stage {

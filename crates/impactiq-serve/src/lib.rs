@@ -22,5 +22,5 @@ pub mod stream_pages;
 pub use error::ServeError;
 pub use keys::{NewKey, Role};
 pub use server::{Running, Server};
-pub use stream_pages::StreamPages;
 pub use settings::{Asked, AskedLookup, Settings};
+pub use stream_pages::StreamPages;

@@ -54,6 +54,11 @@ impl Door {
         matches!(self, Door::Score | Door::Infer | Door::Invocations)
     }
 
+    /// True for the doors that are turned away first when there is too much to do.
+    pub fn is_work(self) -> bool {
+        self.is_scoring() || matches!(self, Door::Simulate | Door::Target)
+    }
+
     /// The door of an address.
     pub fn of(path: &str) -> Door {
         match path {
@@ -91,8 +96,10 @@ struct DoorLabels {
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
+    /// By door, the counter of good answers: looked up once and not for every request, as are the next two.
+    good: Vec<Counter>,
     seconds: Vec<Histogram>,
-    rows: Family<DoorLabels, Counter>,
+    rows: Vec<Counter>,
     row_errors: Family<DoorLabels, Counter>,
     in_flight: Gauge,
     log_queued: Gauge,
@@ -110,12 +117,15 @@ impl Metrics {
         let mut registry = Registry::with_prefix("impactiq");
         let requests = Family::<RequestLabels, Counter>::default();
         registry.register("requests", "Requests answered", requests.clone());
+        let good = |&door| requests.get_or_create(&RequestLabels { door, status: 200 }).clone();
+        let good = DOORS.iter().map(good).collect();
         let family =
             Family::<DoorLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         registry.register("request_seconds", "From the head of a request to the head of its answer", family.clone());
         let seconds = DOORS.iter().map(|&door| family.get_or_create(&DoorLabels { door }).clone()).collect();
         let rows = Family::<DoorLabels, Counter>::default();
         registry.register("rows", "Rows scored", rows.clone());
+        let rows = DOORS.iter().map(|&door| rows.get_or_create(&DoorLabels { door }).clone()).collect();
         let row_errors = Family::<DoorLabels, Counter>::default();
         registry.register("row_errors", "Rows answered with an error", row_errors.clone());
         let in_flight = Gauge::default();
@@ -128,18 +138,34 @@ impl Metrics {
         registry.register("log_lost_rows", "Rows that could not be written to the score log", log_lost.clone());
         let uptime = Gauge::<f64, AtomicU64>::default();
         registry.register("uptime_seconds", "Since the server started", uptime.clone());
-        Metrics { registry, requests, seconds, rows, row_errors, in_flight, log_queued, log_written, log_lost, uptime }
+        Metrics {
+            registry,
+            requests,
+            good,
+            seconds,
+            rows,
+            row_errors,
+            in_flight,
+            log_queued,
+            log_written,
+            log_lost,
+            uptime,
+        }
     }
 
     /// Counts an answer.
     pub fn answered(&self, door: Door, status: u16, took: Duration) {
-        self.requests.get_or_create(&RequestLabels { door, status }).inc();
+        if status == 200 {
+            self.good[door as usize].inc();
+        } else {
+            self.requests.get_or_create(&RequestLabels { door, status }).inc();
+        }
         self.seconds[door as usize].observe(took.as_secs_f64());
     }
 
     /// Counts rows.
     pub fn scored(&self, door: Door, rows: u64, errors: u64) {
-        self.rows.get_or_create(&DoorLabels { door }).inc_by(rows);
+        self.rows[door as usize].inc_by(rows);
         if errors > 0 {
             self.row_errors.get_or_create(&DoorLabels { door }).inc_by(errors);
         }

@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use impactiq_data::error::closest_name;
-use impactiq_score::{Reports, Scorer};
-use impactiq_store::Lookup;
+use impactiq_io::RowReader;
+use impactiq_score::{Reports, ScoreValue, Scorer};
+use impactiq_store::{FileStamp, Lookup};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -31,8 +31,44 @@ pub struct LoadedModel {
     pub(crate) drift: Option<Drift>,
     reports: Mutex<(Stamps, Arc<Reports>)>,
     lookup: OnceLock<Lookup>,
-    score_keys: Vec<String>,
+    texts: AnswerTexts,
+    reader: RowReader,
     id_column: String,
+}
+
+/// What every answer of a model says in the same words, as JSON.
+#[derive(Debug)]
+pub(crate) struct AnswerTexts {
+    /// `{"name":…,"id":…}`.
+    pub model: String,
+    /// Names of the score columns, as `"name":`.
+    pub keys: Vec<String>,
+    /// Labels of the arms, by code.
+    pub arms: Vec<String>,
+    /// Names of the effects as the live page tells them: `outcome/arm`.
+    pub effects: Arc<[String]>,
+    /// The model's name, plain.
+    pub name: Arc<str>,
+}
+
+impl AnswerTexts {
+    fn of(name: &str, scorer: &Scorer) -> Self {
+        let manifest = scorer.manifest();
+        // Texts always become JSON.
+        let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let effects = scorer.columns().iter().filter_map(|column| {
+            let ScoreValue::Cate(contrast) = column.value else { return None };
+            let arm = manifest.roles.dose.as_ref().or_else(|| manifest.arms.get(contrast + 1))?;
+            Some(format!("{}/{arm}", manifest.outcomes[column.outcome].name))
+        });
+        AnswerTexts {
+            model: format!("{{\"name\":{},\"id\":{}}}", text(name), text(&manifest.id)),
+            keys: scorer.columns().iter().map(|column| format!("{}:", text(&column.name))).collect(),
+            arms: manifest.arms.iter().map(|label| text(label)).collect(),
+            effects: effects.collect(),
+            name: name.into(),
+        }
+    }
 }
 
 impl std::fmt::Debug for LoadedModel {
@@ -41,14 +77,11 @@ impl std::fmt::Debug for LoadedModel {
     }
 }
 
-/// When the files of the reports were last written: a change is seen without a restart.
-type Stamps = [Option<(SystemTime, u64)>; 3];
+/// The files of the reports as they were read: a change is seen without a restart.
+type Stamps = [Option<FileStamp>; 3];
 
 fn stamps(path: &Path) -> Stamps {
-    ["reports/evaluation.json", "reports/check.json", "profile.json"].map(|name| {
-        let metadata = std::fs::metadata(path.join(name)).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    })
+    ["reports/evaluation.json", "reports/check.json", "profile.json"].map(|name| FileStamp::of(&path.join(name)))
 }
 
 impl LoadedModel {
@@ -62,16 +95,14 @@ impl LoadedModel {
         let scorer = Scorer::open(&source.path).map_err(failed)?;
         let stamps = stamps(&source.path);
         let reports = Arc::new(Reports::read(&source.path).map_err(failed)?);
-        let drift = reports.profile.as_ref().map(Drift::new);
-        // Texts always become JSON.
-        let key = |name: &str| format!("{}:", serde_json::to_string(name).unwrap_or_default());
-        let score_keys = scorer.columns().iter().map(|column| key(&column.name)).collect();
+        let drift = reports.profile.as_ref().and_then(Drift::new);
         let id_column = scorer.manifest().roles.id.first().cloned().unwrap_or_else(|| "id".to_owned());
         Ok(LoadedModel {
             name: source.name.clone(),
             path: source.path.clone(),
             lookup: OnceLock::new(),
-            score_keys,
+            texts: AnswerTexts::of(&source.name, &scorer),
+            reader: RowReader::new(scorer.schema(), &id_column),
             id_column,
             scorer,
             loaded_at: OffsetDateTime::now_utc(),
@@ -103,9 +134,14 @@ impl LoadedModel {
         let _ = self.lookup.set(lookup);
     }
 
-    /// The names of the score columns as `"name":`, to be written.
-    pub(crate) fn score_keys(&self) -> &[String] {
-        &self.score_keys
+    /// What its answers are written with.
+    pub(crate) fn texts(&self) -> &AnswerTexts {
+        &self.texts
+    }
+
+    /// Reads JSON rows into the model's types.
+    pub(crate) fn reader(&self) -> &RowReader {
+        &self.reader
     }
 
     /// The column that names rows: the model's id column, or `id`.

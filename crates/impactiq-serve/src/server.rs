@@ -3,15 +3,16 @@
 //! Connections are served by hyper itself rather than by axum's own loop, because slow heads and
 //! too many connections must be limited.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use impactiq_store::ScoreLog;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -20,13 +21,18 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::Patient;
 use crate::desk::{Desk, Parts, Stage};
 use crate::error::ServeError;
-use crate::http::router::router;
+use crate::http::router::{enter, router};
 use crate::keys::Keys;
 use crate::live::tick::Turn;
+use crate::pressure;
 use crate::registry::Registry;
 use crate::settings::Settings;
+
+/// Bytes of a connection that are read ahead; every connection may hold so many.
+const READ_BUFFER: usize = 64 << 10;
 
 /// A server that can be started.
 #[derive(Debug)]
@@ -39,6 +45,7 @@ pub struct Running {
     stop: CancellationToken,
     accepting: JoinHandle<()>,
     ticking: JoinHandle<()>,
+    watching: JoinHandle<()>,
 }
 
 impl Server {
@@ -71,9 +78,10 @@ impl Server {
         let address = listener.local_addr().map_err(listening)?;
         let stop = CancellationToken::new();
         let ticking = tokio::spawn(tick(Arc::clone(&desk), stop.clone()));
+        let watching = tokio::spawn(watch(Arc::clone(&desk), stop.clone()));
         let accepting = tokio::spawn(accept(listener, router(Arc::clone(&desk)), Arc::clone(&desk), stop.clone()));
         desk.enter(Stage::Ready);
-        Ok(Running { address, desk, stop, accepting, ticking })
+        Ok(Running { address, desk, stop, accepting, ticking, watching })
     }
 }
 
@@ -98,13 +106,13 @@ impl Running {
     /// Stops: no new requests, those in flight are answered within the limit, the log is
     /// written to its end.
     pub async fn stop(self) {
-        let Running { desk, stop, accepting, ticking, .. } = self;
+        let Running { desk, stop, accepting, ticking, watching, .. } = self;
         tracing::info!("stopping: requests in flight are answered");
         desk.enter(Stage::Draining);
         // Streams would never end by themselves.
         desk.stopping.cancel();
         stop.cancel();
-        for task in [accepting, ticking] {
+        for task in [accepting, ticking, watching] {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the server failed");
             }
@@ -132,12 +140,20 @@ async fn tick(desk: Arc<Desk>, stop: CancellationToken) {
     }
 }
 
+/// Watches how late the server is.
+async fn watch(desk: Arc<Desk>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = pressure::watch(&desk.pressure) => {}
+    }
+}
+
 /// Takes connections until it is told to stop, then waits for those that are open.
 async fn accept(listener: TcpListener, router: Router, desk: Arc<Desk>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(desk.limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(desk.limits.read_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(desk.limits.read_timeout).max_buf_size(READ_BUFFER);
     loop {
         // Connections beyond the limit wait in the system's own queue.
         let place = tokio::select! {
@@ -159,7 +175,12 @@ async fn accept(listener: TcpListener, router: Router, desk: Arc<Desk>, stop: Ca
         };
         // Answers are small: waiting for more of them to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let (router, for_requests) = (router.clone(), Arc::clone(&desk));
+        let service = service_fn(move |request| {
+            let (desk, router) = (Arc::clone(&for_requests), router.clone());
+            async move { Ok::<_, Infallible>(enter(desk, router, request).await) }
+        });
+        let stream = Patient::new(stream, desk.limits.timeout);
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             // A client that hangs up or sends nonsense is no event of the server's.

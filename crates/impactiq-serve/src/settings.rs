@@ -35,9 +35,9 @@ pub struct Limits {
     pub max_rows: usize,
     /// From the first byte of a request to the last of its answer.
     pub timeout: Duration,
-    /// Requests that are scored at once.
+    /// Requests of many rows that are scored at once.
     pub concurrency: usize,
-    /// Requests that may wait for their turn.
+    /// Requests of many rows that may wait for their turn.
     pub queue: usize,
     /// Open connections.
     pub max_connections: usize,
@@ -57,7 +57,8 @@ impl Default for Limits {
             max_rows: 200_000,
             timeout: Duration::from_secs(30),
             concurrency: 2 * cores,
-            queue: 256,
+            // Whoever is let in waits for two others at most; the rest come again when it is their turn.
+            queue: 4 * cores,
             max_connections: 4096,
             requests_per_second: None,
             read_timeout: Duration::from_secs(15),

@@ -14,6 +14,8 @@ pub enum Door {
     Infer,
     /// MLflow's `/invocations`.
     Invocations,
+    /// `POST /v1/target/list`.
+    Target,
     /// Kafka.
     Stream,
 }
@@ -25,6 +27,7 @@ impl Door {
             Door::Score => "score",
             Door::Infer => "infer",
             Door::Invocations => "invocations",
+            Door::Target => "target",
             Door::Stream => "stream",
         }
     }

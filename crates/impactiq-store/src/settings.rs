@@ -23,14 +23,14 @@ pub struct LogSettings {
 
 impl LogSettings {
     /// The defaults for an address: not durable, kept for ever, 200,000 rows waiting, batches of
-    /// 10,000 rows or 100 ms.
+    /// 2,000 rows or 100 ms.
     pub fn new(url: impl Into<String>) -> Self {
         LogSettings {
             url: url.into(),
             durable: false,
             retention: None,
             queue_rows: 200_000,
-            batch_rows: 10_000,
+            batch_rows: 2_000,
             batch_wait: Duration::from_millis(100),
         }
     }

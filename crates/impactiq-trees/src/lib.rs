@@ -8,7 +8,7 @@
 // instrument, arms, uplift}, histogram, split, tile, partition, tree/{arrays, walk, route}, grow, sample,
 // forest/{config, kind, model, predict, grow, effect, instrument, mean,
 // uplift/{config, model, ground, tree, predict}},
-// boost/{config, objective, model, train}, explain.
+// boost/{config, objective, ready, model, train}, explain.
 pub mod boost;
 pub mod criterion;
 pub mod error;

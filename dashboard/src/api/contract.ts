@@ -265,6 +265,6 @@ export interface Tick {
   latency_ms: { p50: number | null; p95: number | null; p99: number | null };
   in_flight: number;
   log: { queued: number; written: number; lost: number } | null;
-  drift: { n_rows: number; needed: number; columns: { column: string; psi: number }[] };
+  drift: { n_rows: number; needed: number; columns: { column: string; psi: number; ks: number | null; alarm: boolean }[] };
   last: LiveScore[];
 }

@@ -1,7 +1,7 @@
 // Charts of one thing moving: the uplift along a feature, rates over time, how many scored how high.
 import { bare, known, plain, scale, suffix, thousands, tick, withUnit, type Unit } from '../numbers/format';
 import { band, rules, whiskers } from './shapes';
-import { baseAxis, dots, endLabel, figure, frame, valueAxis, words, type ChartSpec, type Table } from './spec';
+import { apart, baseAxis, dots, endLabel, figure, frame, valueAxis, words, type ChartSpec, type Table } from './spec';
 
 /** The uplift at one value of the feature. */
 export interface SweepValue {
@@ -73,6 +73,7 @@ export function sweepChart(input: { feature: string; unit: Unit; points: readonl
 /** A figure over the last minutes. */
 export function timeChart(input: { title: string; summary: string; file: string; axis: string; text: (value: number) => string; times: readonly string[]; lines: readonly { name: string; values: readonly (number | null)[] }[] }): ChartSpec {
   const clock = (time: string) => new Date(time).toLocaleTimeString('en-GB');
+  const up = apart(input.lines.map((line) => line.values), 160);
   const table: Table = {
     columns: [{ name: 'Time', numeric: false }, ...input.lines.map((line) => ({ name: line.name, numeric: true }))],
     rows: input.times.map((time, index) => [{ raw: time, text: clock(time) }, ...input.lines.map((line) => figure(line.values[index], known(line.values[index]) ? input.text(line.values[index] as number) : '–'))]),
@@ -94,7 +95,7 @@ export function timeChart(input: { title: string; summary: string; file: string;
         name: line.name,
         showSymbol: false,
         connectNulls: false,
-        endLabel: endLabel(line.name, index === 0 ? look.accent : index === 1 ? look.other : look.muted),
+        endLabel: endLabel(line.name, index === 0 ? look.accent : index === 1 ? look.other : look.muted, up[index]),
         lineStyle: { color: index === 0 ? look.accent : index === 1 ? look.other : look.muted, width: 2, type: index === 0 ? 'solid' : index === 1 ? 'dashed' : 'dotted' },
         itemStyle: { color: index === 0 ? look.accent : look.other },
         data: line.values,
@@ -134,11 +135,11 @@ export function histogramChart(values: readonly number[], unit: Unit, summary: s
 }
 
 /** How far each column of the rows scored now is from the training rows. */
-export function driftChart(columns: readonly { column: string; psi: number }[], summary: string): ChartSpec {
-  const sorted = [...columns].sort((a, b) => b.psi - a.psi).slice(0, 20);
+export function driftChart(columns: readonly { column: string; psi: number; alarm: boolean }[], summary: string): ChartSpec {
+  const sorted = [...columns].sort((a, b) => Number(b.alarm) - Number(a.alarm) || b.psi - a.psi).slice(0, 20);
   const table: Table = {
     columns: [{ name: 'Column', numeric: false }, { name: 'Drift (PSI)', numeric: true }, { name: 'Reading', numeric: false }],
-    rows: sorted.map(({ column, psi }) => [words(column), figure(psi, plain(psi)), words(psi > 0.25 ? 'moved' : psi > 0.1 ? 'watch' : 'calm')]),
+    rows: sorted.map(({ column, psi, alarm }) => [words(column), figure(psi, plain(psi)), words(alarm ? 'moved' : 'calm')]),
   };
   return {
     title: 'Are the people the same as in training?',
@@ -150,15 +151,14 @@ export function driftChart(columns: readonly { column: string; psi: number }[], 
       ...frame(look, table, 'item'),
       animation: false,
       grid: { left: 8, right: 24, top: 10, bottom: 34, containLabel: true },
-      xAxis: baseAxis(look, 'Drift (population stability index)', (value) => tick(value), { min: 0, max: (range: { max: number }) => Math.max(0.3, range.max) }),
+      xAxis: baseAxis(look, 'Drift (population stability index)', (value) => tick(value), { min: 0, max: (range: { max: number }) => Math.max(0.1, range.max) }),
       yAxis: { type: 'category', inverse: true, data: sorted.map((entry) => entry.column), axisLine: { show: false }, axisTick: { show: false }, axisLabel: { color: look.ink, width: Math.min(190, width * 0.36), overflow: 'truncate', interval: 0 } },
       series: [
         {
           type: 'bar',
           barMaxWidth: 14,
-          data: sorted.map(({ psi }) => ({ value: psi, itemStyle: { color: psi > 0.25 ? look.bad : psi > 0.1 ? look.caution : look.accent, borderRadius: 4 } })),
+          data: sorted.map(({ psi, alarm }) => ({ value: psi, itemStyle: { color: alarm ? look.bad : look.accent, borderRadius: 4 } })),
         },
-        rules([0.1, 0.25].map((at) => ({ at, upright: true, colour: look.muted })), look.font),
       ],
     }),
   };

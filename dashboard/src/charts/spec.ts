@@ -127,6 +127,20 @@ export function dots(size: number): object {
 }
 
 /** A name at the end of a line, for charts with more than one. */
-export function endLabel(name: string, colour: string): object {
-  return { show: true, formatter: name, color: colour, fontWeight: 600, distance: 6 };
+export function endLabel(name: string, colour: string, up = 0): object {
+  return { show: true, formatter: name, color: colour, fontWeight: 600, distance: 6, offset: [0, -up] };
+}
+
+/** How far to lift the labels of lines (in pixels) so that those of lines that end side by side can be read. */
+export function apart(values: readonly (readonly (number | null)[])[], height: number): number[] {
+  const most = Math.max(0, ...values.flatMap((line) => line.map((value) => value ?? 0)));
+  const ends = values.map((line, index) => ({ index, at: most > 0 ? ((line.findLast((value) => value !== null) ?? 0) / most) * height : 0 }));
+  const lifted = new Array<number>(values.length).fill(0);
+  let below = -Infinity;
+  for (const { index, at } of [...ends].sort((a, b) => a.at - b.at || b.index - a.index)) {
+    const place = Math.max(at, below + 15);
+    lifted[index] = place - at;
+    below = place;
+  }
+  return lifted;
 }

@@ -23,7 +23,7 @@ export const TERMS = {
   lin: 'The comparison after a regression on the features removed chance differences.',
   ipw: 'The comparison weighted by the assignment probabilities.',
   tmle: 'Targeted maximum likelihood: outcome models corrected towards the effect itself.',
-  drift: 'How far the rows scored now differ from those the model was trained on (population stability index). Above 0.2 is a reason to look.',
+  drift: 'How far the rows scored now differ from those the model was trained on (population stability index). An alarm means: more than chance explains for that many rows, and far enough to matter.',
   support: 'Whether the trial had people like this one. Outside, the model extrapolates.',
   p95: '95 of 100 answers are at least this fast.',
 } as const;

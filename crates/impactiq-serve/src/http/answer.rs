@@ -7,17 +7,18 @@ use std::time::Instant;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use impactiq_io::{RowError, json_rows_to_batch};
-use impactiq_score::{ScoreError, ScoreValue, Scored};
+use impactiq_data::Table;
+use impactiq_io::{JsonRows, RowError, json_rows_to_batch};
+use impactiq_score::{RawRows, ScoreError, ScoreValue, ScoredRows};
 use impactiq_store::{Door as LogDoor, LoggedRequest, LoggedRow, Miss, Recorded, ScoreLog, Seen};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::desk::Desk;
 use crate::http::problem::{Code, Problem};
 use crate::http::text::RowTexts;
-use crate::live::tick::{LiveScore, moment};
+use crate::live::tick::Recent;
 use crate::metrics::Door;
 use crate::registry::LoadedModel;
 
@@ -30,7 +31,7 @@ const MAX_ID_BYTES: usize = 200;
 /// Rows in a model's raw types.
 #[derive(Debug)]
 pub(crate) struct TypedRows {
-    pub batch: RecordBatch,
+    pub rows: RawRows,
     pub errors: Vec<RowError>,
     /// What the caller calls each row; empty when the rows have no names.
     pub ids: Vec<Option<String>>,
@@ -90,10 +91,17 @@ pub(crate) struct Answer {
     pub model_name: String,
     pub model_id: String,
     /// The scores; `None` when the texts come from the log.
-    pub scored: Option<Scored>,
+    pub scored: Option<ScoredRows>,
     pub texts: RowTexts,
     /// True when the request was answered before, and this is the same answer.
     pub is_replay: bool,
+}
+
+/// Rows that were read out of a JSON body, in a model's raw types.
+pub(crate) fn typed_rows(model: &LoadedModel, rows: JsonRows<'_, '_>) -> Result<TypedRows, Problem> {
+    let ids = rows.ids();
+    let (rows, errors) = model.scorer.typed(rows)?;
+    Ok(TypedRows { rows, errors, ids })
 }
 
 /// JSON rows in a model's raw types.
@@ -115,7 +123,7 @@ pub(crate) fn typed_json(model: &LoadedModel, mut rows: Vec<Value>) -> Result<Ty
             })
             .collect(),
     };
-    Ok(TypedRows { batch, errors: first_of_each_row(misses, cast_errors), ids })
+    Ok(TypedRows { rows: RawRows::Batch(batch), errors: first_of_each_row(misses, cast_errors), ids })
 }
 
 /// Rows that the look-up table does not know, as errors of rows.
@@ -164,19 +172,20 @@ pub(crate) async fn answer(desk: &Arc<Desk>, question: Question) -> Result<Answe
     {
         return again(seen, &identity);
     }
-    let n_rows = rows.batch.num_rows();
-    let permit = desk.gate.enter().await.ok_or_else(Problem::busy)?;
+    let n_rows = rows.rows.n_rows();
     let wants_texts = wants_texts || desk.log.is_some();
-    let work = {
+    let Done { scored, texts, ids } = if n_rows <= INLINE_ROWS {
+        // No turn is asked for: nobody who has a few rows waits for those who have many.
+        on_this_thread(|| Work { desk, door, model: &model }.score(rows, wants_texts))?
+    } else {
+        let permit = desk.gate.enter().await.ok_or_else(Problem::busy)?;
         let (desk, model) = (Arc::clone(desk), Arc::clone(&model));
-        move || {
+        on_a_thread(move || {
             let _permit = permit;
-            let work = Work { desk: &desk, door, model: &model };
-            work.score(rows, wants_texts)
-        }
+            Work { desk: &desk, door, model: &model }.score(rows, wants_texts)
+        })
+        .await??
     };
-    let done = if n_rows <= INLINE_ROWS { on_this_thread(work) } else { on_a_thread(work).await? };
-    let Done { scored, texts, ids } = done?;
     if let Some(log) = &desk.log {
         let request = logged(&model, door, &identity, received, (&scored, &texts, ids));
         if let Some(seen) = remember(log, request, &identity, desk.log_is_durable()).await? {
@@ -213,7 +222,7 @@ pub(crate) async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Se
 }
 
 struct Done {
-    scored: Scored,
+    scored: ScoredRows,
     texts: RowTexts,
     ids: Vec<Option<String>>,
 }
@@ -226,41 +235,39 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn score(&self, rows: TypedRows, wants_texts: bool) -> Result<Done, ScoreError> {
-        let TypedRows { batch, errors, ids } = rows;
-        let scored = self.model.scorer.score_with(&batch, errors)?;
-        let n_rows = batch.num_rows() as u64;
-        self.desk.live.scored(n_rows);
-        self.desk.metrics.scored(self.door, n_rows, scored.errors.len() as u64);
-        if let Some(drift) = &self.model.drift {
-            let bad: Vec<u64> = scored.errors.iter().map(|error| error.row).collect();
-            drift.observe(&batch, |row| bad.binary_search(&(row as u64)).is_err());
+        let TypedRows { rows, errors, ids } = rows;
+        let (scored, raw) = self.model.scorer.answer(rows, errors)?;
+        self.count(&scored, &raw);
+        if scored.n_rows() > 0 {
+            self.desk.live.show(|| self.recent(&scored, &ids));
         }
-        self.desk.live.show(|| self.shown(&scored, &ids));
-        let texts =
-            if wants_texts { RowTexts::of(&scored, self.model.score_keys()) } else { RowTexts::again(Vec::new()) };
+        let columns = self.model.scorer.columns();
+        let texts = if wants_texts { RowTexts::of(&scored, columns, self.model.texts()) } else { RowTexts::none() };
         Ok(Done { scored, texts, ids })
     }
 
+    fn count(&self, scored: &ScoredRows, raw: &Table) {
+        let n_rows = scored.n_rows() as u64;
+        self.desk.live.scored(n_rows);
+        self.desk.metrics.scored(self.door, n_rows, scored.errors().len() as u64);
+        if let Some(drift) = &self.model.drift {
+            let errors = scored.errors();
+            drift.observe(raw, |row| errors.binary_search_by_key(&(row as u64), |error| error.row).is_err());
+        }
+    }
+
     /// The first row of a request, for the live page.
-    fn shown(&self, scored: &Scored, ids: &[Option<String>]) -> Option<LiveScore> {
-        if scored.batch.num_rows() == 0 {
-            return None;
+    fn recent(&self, scored: &ScoredRows, ids: &[Option<String>]) -> Recent {
+        let is_good = scored.errors().first().is_none_or(|error| error.row != 0);
+        let columns = self.model.scorer.columns().iter();
+        let effects = columns.filter(|column| matches!(column.value, ScoreValue::Cate(_)));
+        Recent {
+            at: OffsetDateTime::now_utc(),
+            id: ids.first().cloned().flatten(),
+            names: Arc::clone(&self.model.texts().effects),
+            effects: effects.map(|column| if is_good { scored.number(column, 0) } else { None }).collect(),
+            model: Arc::clone(&self.model.texts().name),
         }
-        let manifest = self.model.scorer.manifest();
-        let mut cate = Map::new();
-        for (column, array) in self.model.scorer.columns().iter().zip(scored.batch.columns()) {
-            if let ScoreValue::Cate(contrast) = column.value {
-                let arm = match &manifest.roles.dose {
-                    Some(dose) => dose,
-                    None => &manifest.arms[contrast + 1],
-                };
-                let values = array.as_primitive::<arrow::datatypes::Float64Type>();
-                let value = if values.is_valid(0) { values.value(0).into() } else { Value::Null };
-                cate.insert(format!("{}/{arm}", manifest.outcomes[column.outcome].name), value);
-            }
-        }
-        let id = ids.first().cloned().flatten();
-        Some(LiveScore { time: moment(OffsetDateTime::now_utc()), id, cate, model: self.model.name.clone() })
     }
 }
 
@@ -269,10 +276,10 @@ fn logged(
     door: Door,
     identity: &Identity,
     received: OffsetDateTime,
-    (scored, texts, ids): (&Scored, &RowTexts, Vec<Option<String>>),
+    (scored, texts, ids): (&ScoredRows, &RowTexts, Vec<Option<String>>),
 ) -> LoggedRequest {
     let mut ids = ids.into_iter();
-    let mut errors = scored.errors.iter().map(|error| error.row).peekable();
+    let mut errors = scored.errors().iter().map(|error| error.row).peekable();
     let rows = (0..texts.len())
         .map(|row| LoggedRow {
             row: row as u32,
@@ -290,6 +297,7 @@ fn logged(
         door: match door {
             Door::Infer => LogDoor::Infer,
             Door::Invocations => LogDoor::Invocations,
+            Door::Target => LogDoor::Target,
             _ => LogDoor::Score,
         },
         rows,

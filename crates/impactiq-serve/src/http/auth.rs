@@ -87,7 +87,11 @@ pub(crate) async fn guard(State(desk): State<Arc<Desk>>, mut request: Request, n
     next.run(request).await
 }
 
-fn admit(desk: &Desk, wanted: Access, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
+/// The caller where keys are asked for.
+///
+/// # Errors
+/// [`Code::NoKey`], [`Code::Forbidden`], [`Code::TooOften`].
+pub(crate) fn admit(desk: &Desk, wanted: Access, headers: &HeaderMap) -> Result<Option<Caller>, Problem> {
     let (Some(keys), Access::Key(role)) = (&desk.keys, wanted) else { return Ok(None) };
     let Some(key) = key_of(headers) else {
         return Err(Problem::new(

@@ -1,16 +1,19 @@
 //! Reading what a request brings: its body within limits of size, time and depth, its JSON, its
 //! query, its content type.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Query, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, Uri};
 use bytes::{Bytes, BytesMut};
+use futures_util::future::poll_immediate;
 use http_body_util::BodyExt;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 use utoipa::IntoParams;
 
 use crate::desk::Desk;
@@ -77,7 +80,7 @@ pub(crate) fn unknown_content(kind: &str) -> Problem {
 ///
 /// # Errors
 /// [`Code::BodyTooLarge`] before it is read where its length is told, else as soon as it is too
-/// long; [`Code::SlowBody`].
+/// long; [`Code::SlowBody`]; [`Code::Busy`] while other large bodies fill the memory there is for them.
 pub(crate) async fn body(desk: &Desk, request: Request) -> Result<Bytes, Problem> {
     let limit = desk.limits.max_body_bytes;
     let headers = request.headers();
@@ -92,13 +95,19 @@ pub(crate) async fn body(desk: &Desk, request: Request) -> Result<Bytes, Problem
     }
     let mut body = request.into_body();
     let began = Instant::now();
+    let mut held = Held { all: Arc::clone(&desk.held), bytes: 0 };
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
         let n_read = first.len() + rest.len();
         let may_take = desk.limits.read_timeout + Duration::from_secs_f64(n_read as f64 / SLOWEST);
         let Some(left) = may_take.checked_sub(began.elapsed()) else { return Err(too_slow()) };
-        let frame = tokio::time::timeout(left, body.frame()).await.map_err(|_| too_slow())?;
+        // Most frames are there already, and a clock costs more than looking.
+        let next = match poll_immediate(body.frame()).await {
+            Some(frame) => Ok(frame),
+            None => tokio::time::timeout(left, body.frame()).await,
+        };
+        let frame = next.map_err(|_| too_slow())?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| {
             Problem::new(Code::BadRows, "the body broke off", "send the request again, with its whole body")
@@ -107,6 +116,9 @@ pub(crate) async fn body(desk: &Desk, request: Request) -> Result<Bytes, Problem
         if n_read + data.len() > limit {
             return Err(too_large(limit));
         }
+        if n_read + data.len() > SMALL_BODY && !held.grow(n_read + data.len(), BODIES.saturating_mul(limit)) {
+            return Err(Problem::busy());
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -114,13 +126,52 @@ pub(crate) async fn body(desk: &Desk, request: Request) -> Result<Bytes, Problem
             rest.extend_from_slice(&data);
         }
     }
-    if rest.is_empty() {
-        return Ok(first);
+    let whole = if rest.is_empty() {
+        first
+    } else {
+        let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&rest);
+        whole.freeze()
+    };
+    Ok(if held.bytes == 0 { whole } else { Bytes::from_owner(HeldBody { bytes: whole, _held: held }) })
+}
+
+/// Large bodies hold at most this many times what one of them may have; who comes then is told to come again.
+const BODIES: usize = 4;
+/// Bodies up to here are not counted: connections have that much anyway.
+const SMALL_BODY: usize = 64 << 10;
+
+/// What a body holds of the memory for large ones, given back when it is dropped.
+struct Held {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Held {
+    fn grow(&mut self, to: usize, limit: usize) -> bool {
+        let more = to.saturating_sub(self.bytes);
+        self.bytes += more;
+        self.all.fetch_add(more, Ordering::AcqRel) + more <= limit
     }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// A large body with its share of the memory.
+struct HeldBody {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for HeldBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 fn too_large(limit: usize) -> Problem {
@@ -156,6 +207,14 @@ pub(crate) fn check_rows(desk: &Desk, n_rows: usize) -> Result<(), Problem> {
 /// # Errors
 /// [`Code::TooDeep`], [`Code::BadJson`] with line and column.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    json_with(bytes, PhantomData)
+}
+
+/// The same for what borrows from the bytes, or must be told what to read.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn json_with<'a, S: DeserializeSeed<'a>>(bytes: &'a [u8], seed: S) -> Result<S::Value, Problem> {
     if is_too_deep(bytes) {
         return Err(Problem::new(
             Code::TooDeep,
@@ -163,7 +222,9 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             "a row is one flat object",
         ));
     }
-    serde_json::from_slice(bytes)
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let read = seed.deserialize(&mut deserializer);
+    read.and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| Problem::new(Code::BadJson, error.to_string(), "the shapes of all bodies are at /docs"))
 }
 

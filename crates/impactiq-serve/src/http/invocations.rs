@@ -81,7 +81,7 @@ pub(crate) async fn invocations(State(desk): State<Arc<Desk>>, request: Request)
         }
         Content::Arrow => return Err(unknown_content("application/vnd.apache.arrow.stream")),
     };
-    check_rows(&desk, rows.batch.num_rows())?;
+    check_rows(&desk, rows.rows.n_rows())?;
     let question = Question { door: Door::Invocations, model, rows, identity, wants_texts: true };
     let answer = in_time(&desk, began, answer(&desk, question)).await?;
     let mut out = Vec::with_capacity(32 + answer.texts.len() * 160);

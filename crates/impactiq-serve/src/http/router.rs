@@ -2,9 +2,10 @@
 //! written down, answers get their headers.
 
 use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,15 +17,18 @@ use axum::http::header::{
 use axum::http::{HeaderMap, Method, Response};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::assets;
 use crate::desk::Desk;
-use crate::http::auth::{check_origin, guard};
+use crate::http::auth::{access, admit, check_origin, guard};
 use crate::http::docs::api;
 use crate::http::problem::{Code, Problem};
-use crate::http::score::REQUEST_ID;
+use crate::http::score::{REQUEST_ID, score};
 use crate::metrics::Door;
 
 /// Nothing comes from elsewhere. Charts write styles of their own, so those are allowed inline;
@@ -98,19 +102,79 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// Lets a request in, or turns it away before anything is done for it.
+pub(crate) async fn enter(desk: Arc<Desk>, router: Router, request: hyper::Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let door = Door::of(path);
+    if door.is_work() && desk.pressure.turns_away() {
+        return turned_away(&desk, door, request.headers());
+    }
+    let is_score = path == SCORE && request.method() == Method::POST;
+    let request = request.map(Body::new);
+    if is_score {
+        return scored(desk, request).await;
+    }
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The address that is asked a thousand times for every other one.
+const SCORE: &str = "/v1/score";
+
+/// `/v1/score` without the router, which would cost more than a row: the same guard, the same handler.
+async fn scored(desk: Arc<Desk>, request: Request) -> Response<Body> {
+    let held = &desk;
+    passage(held, request, Some(SCORE), |request| async move {
+        match admit(held, access(SCORE), request.headers()) {
+            Ok(_) => match AssertUnwindSafe(score(State(Arc::clone(held)), request)).catch_unwind().await {
+                Ok(answer) => answer.into_response(),
+                Err(panic) => panicked(panic),
+            },
+            Err(problem) => problem.into_response(),
+        }
+    })
+    .await
+}
+
+/// What a request is told that comes when there is too much to do.
+fn turned_away(desk: &Desk, door: Door, headers: &HeaderMap) -> Response<Body> {
+    let problem = Problem::busy();
+    let status = problem.code.status().as_u16();
+    let mut response = problem.into_response();
+    dress(response.headers_mut(), request_id(desk, headers), door, false);
+    desk.metrics.answered(door, status, Duration::ZERO);
+    if door.is_scoring() {
+        desk.live.turned_away();
+    }
+    response
+}
+
+/// What happens to every request of the router.
+async fn outer(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response<Body> {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    passage(&desk, request, route, |request| next.run(request)).await
+}
+
 /// What happens to every request.
-async fn outer(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response<Body> {
+async fn passage<F: Future<Output = Response<Body>>>(
+    desk: &Desk,
+    mut request: Request,
+    route: Option<&str>,
+    inner: impl FnOnce(Request) -> F,
+) -> Response<Body> {
     let began = Instant::now();
-    let _in_flight = InFlight::begin(&desk);
-    let id = request_id(&desk, request.headers());
+    let _in_flight = InFlight::begin(desk);
+    let id = request_id(desk, request.headers());
     request.headers_mut().insert(HeaderName::from_static(REQUEST_ID), id.clone());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
     let path = request.uri().path();
     let door = Door::of(path);
     let is_docs = path.starts_with("/docs");
-    let mut response = match check_origin(&desk, &method, request.headers()) {
-        Ok(()) => next.run(request).await,
+    let mut response = match check_origin(desk, &method, request.headers()) {
+        Ok(()) => inner(request).await,
         Err(problem) => problem.into_response(),
     };
     let status = response.status();
@@ -121,7 +185,7 @@ async fn outer(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) 
         desk.live.answered(took, status.is_client_error() || status.is_server_error());
     }
     // The route and not the address: what a caller put there is nobody's business.
-    let route = route.as_ref().map_or("page", MatchedPath::as_str);
+    let route = route.unwrap_or("page");
     let request_id = id.to_str().unwrap_or_default();
     let (status, micros) = (status.as_u16(), took.as_micros() as u64);
     if response.status().is_server_error() {

@@ -1,5 +1,6 @@
 //! `POST /v1/score`: rows in JSON, CSV or Arrow, scores in the same.
 
+use std::fmt;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +16,10 @@ use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
-use impactiq_io::{CsvRows, RowError};
-use impactiq_score::{ScoreError, Scored};
+use impactiq_io::{CsvRows, JsonRows, RowError, RowsSeed};
+use impactiq_score::{RawRows, ScoreError, Scored};
 use impactiq_store::Lookup;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -25,9 +27,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::desk::Desk;
 use crate::http::answer::{
     Answer, Identity, Question, TypedRows, answer, first_of_each_row, ids_of, in_time, on_a_thread, row_errors,
-    typed_json,
+    typed_json, typed_rows,
 };
-use crate::http::extract::{Content, ModelQuery, body, check_rows, content, json, query};
+use crate::http::extract::{Content, ModelQuery, body, check_rows, content, json, json_with, query};
 use crate::http::problem::{Code, Problem, ProblemBody};
 use crate::http::text::{Cells, ERROR_COLUMN, csv_own, csv_text, error_line};
 use crate::live::tick::ModelName;
@@ -41,6 +43,9 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that says that an answer was given before.
 pub(crate) const REPLAYED: &str = "idempotent-replayed";
 
+/// The content type of Arrow streams.
+const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
 /// What scoring may be told in the address.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -52,9 +57,10 @@ pub(crate) struct ScoreQuery {
     durable: Option<bool>,
 }
 
-/// Rows to score.
+/// Rows to score. Bodies are read by [`AskedSeed`]; this is their description.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(dead_code, reason = "the API's description is made of it; where there is a look-up, its rows are used")]
 pub(crate) struct ScoreRequest {
     /// Rows: an object of the model's raw columns each. An absent column is a missing value.
     #[schema(value_type = Vec<Object>, example = json!([{"f0": 12.6, "f1": 0.3}]))]
@@ -104,9 +110,20 @@ pub(crate) async fn score(State(desk): State<Arc<Desk>>, request: Request) -> Re
     let durable = asked.durable.unwrap_or(false);
     match content {
         Content::Json => in_time(&desk, began, score_json(&desk, model, names, bytes)).await,
-        Content::Csv => in_time(&desk, began, score_csv(&desk, model, names.identity(durable, &bytes)?, bytes)).await,
+        Content::Csv => {
+            let question = (Door::Score, model, names.identity(durable, &bytes)?);
+            let read = move |model: &LoadedModel| {
+                let (csv, rows) = read_csv(model, &bytes)?;
+                check_columns(&csv, model).map(|()| (csv, rows))
+            };
+            let write = |csv: CsvRows, scored: &Scored| Ok(write_csv(&csv, scored));
+            in_time(&desk, began, in_columns(&desk, question, (read, write), "text/csv; charset=utf-8")).await
+        }
         Content::Arrow => {
-            in_time(&desk, began, score_arrow(&desk, model, names.identity(durable, &bytes)?, bytes)).await
+            let question = (Door::Score, model, names.identity(durable, &bytes)?);
+            let read = move |model: &LoadedModel| read_arrow(model, &bytes).map(|rows| ((), rows));
+            let write = |(), scored: &Scored| write_arrow(scored).map_err(|error| Problem::internal(&error));
+            in_time(&desk, began, in_columns(&desk, question, (read, write), ARROW_STREAM)).await
         }
     }
 }
@@ -140,18 +157,31 @@ async fn score_json(
     names: Names,
     bytes: Bytes,
 ) -> Result<Response<Body>, Problem> {
-    let asked: ScoreRequest = json(&bytes)?;
-    check_rows(desk, asked.rows.len())?;
-    let identity = names.identity_or(asked.request_id, asked.durable.unwrap_or(false), &bytes)?;
-    let rows = typed_json(&model, asked.rows)?;
+    let Asked { rows, request_id, durable } = json_with(&bytes, AskedSeed::new(desk, &model))?;
+    check_rows(desk, rows.n_rows())?;
+    let identity = names.identity_or(request_id, durable.unwrap_or(false), &bytes)?;
+    let rows = match model.lookup() {
+        None => typed_rows(&model, rows)?,
+        Some(_) => {
+            let twice = rows.doubled();
+            drop(rows);
+            // A look-up adds to whole values.
+            let asked: ScoreRequest = json(&bytes)?;
+            let typed = typed_json(&model, asked.rows)?;
+            TypedRows { errors: first_of_each_row(twice, typed.errors), ..typed }
+        }
+    };
     let name = identity.name().to_owned();
-    let question = Question { door: Door::Score, model, rows, identity, wants_texts: true };
+    let question = Question { door: Door::Score, model: Arc::clone(&model), rows, identity, wants_texts: true };
     let answer = answer(desk, question).await?;
     let mut out = Vec::with_capacity(128 + answer.texts.len() * 160);
     out.extend_from_slice(b"{\"model\":");
-    // Writing to a vector cannot fail.
-    let _ =
-        serde_json::to_writer(&mut out, &ModelName { name: answer.model_name.clone(), id: answer.model_id.clone() });
+    if answer.is_replay {
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(&mut out, &ModelName { name: answer.model_name, id: answer.model_id });
+    } else {
+        out.extend_from_slice(model.texts().model.as_bytes());
+    }
     out.extend_from_slice(b",\"request_id\":");
     let _ = serde_json::to_writer(&mut out, &name);
     out.extend_from_slice(b",\"scores\":");
@@ -160,21 +190,82 @@ async fn score_json(
     Ok(response(out, "application/json", answer.is_replay))
 }
 
-async fn score_csv(
+/// What a request in JSON asks: [`ScoreRequest`], its rows already in the model's cells.
+struct Asked<'r, 'a> {
+    rows: JsonRows<'r, 'a>,
+    request_id: Option<String>,
+    durable: Option<bool>,
+}
+
+/// Reads [`Asked`], its keys in any order.
+struct AskedSeed<'r> {
+    rows: RowsSeed<'r>,
+}
+
+impl<'r> AskedSeed<'r> {
+    fn new(desk: &Desk, model: &'r LoadedModel) -> Self {
+        // One more than may come, so that too many are noticed.
+        AskedSeed { rows: model.reader().rows(desk.limits.max_rows.saturating_add(1)) }
+    }
+}
+
+impl<'r, 'a> DeserializeSeed<'a> for AskedSeed<'r> {
+    type Value = Asked<'r, 'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'r, 'a> Visitor<'a> for AskedSeed<'r> {
+    type Value = Asked<'r, 'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with rows")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let (mut rows, mut request_id, mut durable) = (None, None, None);
+        while let Some(key) = map.next_key::<AskedKey>()? {
+            match key {
+                AskedKey::Rows if rows.is_none() => rows = Some(map.next_value_seed(self.rows)?),
+                AskedKey::RequestId if request_id.is_none() => request_id = Some(map.next_value()?),
+                AskedKey::Durable if durable.is_none() => durable = Some(map.next_value()?),
+                AskedKey::Rows => return Err(M::Error::duplicate_field("rows")),
+                AskedKey::RequestId => return Err(M::Error::duplicate_field("request_id")),
+                AskedKey::Durable => return Err(M::Error::duplicate_field("durable")),
+            }
+        }
+        let rows = rows.ok_or_else(|| M::Error::missing_field("rows"))?;
+        Ok(Asked { rows, request_id: request_id.flatten(), durable: durable.flatten() })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum AskedKey {
+    Rows,
+    RequestId,
+    Durable,
+}
+
+/// Answers rows that come and go in columns: reads them and writes the answer on a thread for long work.
+pub(crate) async fn in_columns<C: Send + 'static>(
     desk: &Arc<Desk>,
-    model: Arc<LoadedModel>,
-    identity: Identity,
-    bytes: Bytes,
+    (door, model, identity): (Door, Arc<LoadedModel>, Identity),
+    (read, write): (
+        impl FnOnce(&LoadedModel) -> Result<(C, TypedRows), Problem> + Send + 'static,
+        impl FnOnce(C, &Scored) -> Result<Vec<u8>, Problem> + Send + 'static,
+    ),
+    content_type: &'static str,
 ) -> Result<Response<Body>, Problem> {
     let for_reading = Arc::clone(&model);
-    let read = move || read_csv(&for_reading, &bytes);
-    let (csv, rows) = on_a_thread(read).await??;
-    check_rows(desk, rows.batch.num_rows())?;
-    check_columns(&csv, &model)?;
-    let answered =
-        scored_again(desk, Question { door: Door::Score, model, rows, identity, wants_texts: false }).await?;
-    let out = on_a_thread(move || (write_csv(&csv, &answered.scored), answered.is_replay)).await?;
-    Ok(response(out.0, "text/csv; charset=utf-8", out.1))
+    let (carried, rows) = on_a_thread(move || read(&for_reading)).await??;
+    check_rows(desk, rows.rows.n_rows())?;
+    let Again { scored, is_replay, .. } =
+        scored_again(desk, Question { door, model, rows, identity, wants_texts: false }).await?;
+    let out = on_a_thread(move || write(carried, &scored)).await??;
+    Ok(response(out, content_type, is_replay))
 }
 
 /// Refuses a file that has score columns already: each would stand in the answer twice.
@@ -192,11 +283,11 @@ pub(crate) fn read_csv(model: &LoadedModel, bytes: &[u8]) -> Result<(CsvRows, Ty
     let csv = CsvRows::parse(bytes, model.scorer.schema(), "the body", |_| model.lookup().is_some())?;
     let ids = ids_of(&csv.texts, model.id_column());
     let rows = match model.lookup() {
-        None => TypedRows { batch: csv.rows.clone(), errors: csv.errors.clone(), ids },
+        None => TypedRows { rows: RawRows::Batch(csv.rows.clone()), errors: csv.errors.clone(), ids },
         Some(lookup) => {
             let (filled, misses) = filled(lookup, &own_columns(&csv, &lookup.state().key))?;
             let (batch, _) = impactiq_io::cast(&filled, model.scorer.schema())?;
-            TypedRows { batch, errors: first_of_each_row(misses, csv.errors.clone()), ids }
+            TypedRows { rows: RawRows::Batch(batch), errors: first_of_each_row(misses, csv.errors.clone()), ids }
         }
     };
     Ok((csv, rows))
@@ -250,22 +341,6 @@ fn write_csv(csv: &CsvRows, scored: &Scored) -> Vec<u8> {
     out
 }
 
-async fn score_arrow(
-    desk: &Arc<Desk>,
-    model: Arc<LoadedModel>,
-    identity: Identity,
-    bytes: Bytes,
-) -> Result<Response<Body>, Problem> {
-    let for_reading = Arc::clone(&model);
-    let rows = on_a_thread(move || read_arrow(&for_reading, &bytes)).await??;
-    check_rows(desk, rows.batch.num_rows())?;
-    let answered =
-        scored_again(desk, Question { door: Door::Score, model, rows, identity, wants_texts: false }).await?;
-    let is_replay = answered.is_replay;
-    let out = on_a_thread(move || write_arrow(&answered.scored)).await?.map_err(|error| Problem::internal(&error))?;
-    Ok(response(out, "application/vnd.apache.arrow.stream", is_replay))
-}
-
 /// Reads an Arrow stream out of the bytes that are there: lengths that a stream only claims
 /// to have allocate nothing.
 fn read_arrow(model: &LoadedModel, bytes: &Bytes) -> Result<TypedRows, Problem> {
@@ -295,7 +370,7 @@ fn read_arrow(model: &LoadedModel, bytes: &Bytes) -> Result<TypedRows, Problem> 
     };
     let (batch, errors) = impactiq_io::cast(&whole, model.scorer.schema())?;
     let ids = ids_of(&whole, model.id_column());
-    Ok(TypedRows { batch, errors: first_of_each_row(misses, errors), ids })
+    Ok(TypedRows { rows: RawRows::Batch(batch), errors: first_of_each_row(misses, errors), ids })
 }
 
 fn write_arrow(scored: &Scored) -> Result<Vec<u8>, arrow::error::ArrowError> {
@@ -327,10 +402,11 @@ pub(crate) struct Again {
 /// Answers with columns. Where the log has the answer already, the model that gave it scores
 /// the same rows again, which gives the same bits.
 pub(crate) async fn scored_again(desk: &Arc<Desk>, question: Question) -> Result<Again, Problem> {
-    let (batch, errors) = (question.rows.batch.clone(), question.rows.errors.clone());
+    let asked = Arc::clone(&question.model);
+    let (rows, errors) = (question.rows.rows.clone(), question.rows.errors.clone());
     let Answer { model_name, model_id, scored, is_replay, .. } = answer(desk, question).await?;
     let scored = match scored {
-        Some(scored) => scored,
+        Some(scored) => asked.scorer.columns_of(scored)?,
         None => {
             let shelf = desk.registry.shelf();
             let Some(model) = shelf.models.iter().find(|model| model.id() == model_id).cloned() else {
@@ -340,7 +416,11 @@ pub(crate) async fn scored_again(desk: &Arc<Desk>, question: Question) -> Result
                     "look its scores up in /v1/scores, or send the rows under a new id",
                 ));
             };
-            on_a_thread(move || model.scorer.score_with(&batch, errors)).await??
+            on_a_thread(move || {
+                let (scored, _) = model.scorer.answer(rows, errors)?;
+                model.scorer.columns_of(scored)
+            })
+            .await??
         }
     };
     Ok(Again { model_name, model_id, scored, is_replay })

@@ -18,10 +18,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::desk::Desk;
 use crate::http::answer::{in_time, on_a_thread};
-use crate::http::extract::{Content, ModelQuery, body, check_rows, content, json, query, unknown_content};
+use crate::http::extract::{Content, ModelQuery, body, content, json, query, unknown_content};
 use crate::http::problem::{Code, Problem, ProblemBody};
-use crate::http::score::{numbers, read_csv, response};
+use crate::http::score::{Names, in_columns, numbers, read_csv, response};
 use crate::http::text::{ERROR_COLUMN, csv_own, csv_text, error_line};
+use crate::metrics::Door;
 use crate::registry::LoadedModel;
 
 /// The column of the list that holds the predicted effect.
@@ -247,19 +248,14 @@ pub(crate) async fn list(State(desk): State<Arc<Desk>>, request: Request) -> Res
     if content(request.headers())? != Content::Csv {
         return Err(unknown_content("a body without the content type text/csv"));
     }
+    let names = Names::of(request.headers());
     let bytes = body(&desk, request).await?;
     let began = Instant::now();
-    let permit = desk.gate.enter().await.ok_or_else(Problem::busy)?;
-    let for_work = Arc::clone(&desk);
-    let work = on_a_thread(move || {
-        let _permit = permit;
-        let (csv, rows) = read_csv(&model, &bytes)?;
-        check_rows(&for_work, rows.batch.num_rows())?;
-        let scored = model.scorer.score_with(&rows.batch, rows.errors)?;
-        ranked(&csv, &scored, &chosen.column, cut, asked.all.unwrap_or(false))
-    });
-    let out = in_time(&desk, began, work).await??;
-    Ok(response(out, "text/csv; charset=utf-8", false))
+    let question = (Door::Target, model, names.identity(false, &bytes)?);
+    let read = move |model: &LoadedModel| read_csv(model, &bytes);
+    let write =
+        move |csv: CsvRows, scored: &Scored| ranked(&csv, scored, &chosen.column, cut, asked.all.unwrap_or(false));
+    in_time(&desk, began, in_columns(&desk, question, (read, write), "text/csv; charset=utf-8")).await
 }
 
 /// Where a list ends.

@@ -3,8 +3,10 @@
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use impactiq_io::RowError;
-use impactiq_score::Scored;
+use impactiq_score::{ScoreColumn, ScoreValue, ScoredRows};
 use serde::Serialize;
+
+use crate::registry::AnswerTexts;
 
 /// The column of CSV and Arrow answers that says why a row has no scores.
 pub(crate) const ERROR_COLUMN: &str = "score_error";
@@ -21,18 +23,6 @@ impl<'a> Cells<'a> {
             DataType::Utf8 => Cells::Texts(array.as_string()),
             _ => Cells::Numbers(array.as_primitive()),
         }
-    }
-
-    fn json(&self, row: usize, out: &mut Vec<u8>) {
-        // Writing to a vector cannot fail.
-        let _ = match self {
-            Cells::Numbers(array) if array.is_valid(row) => serde_json::to_writer(&mut *out, &array.value(row)),
-            Cells::Texts(array) if array.is_valid(row) => serde_json::to_writer(&mut *out, array.value(row)),
-            _ => {
-                out.extend_from_slice(b"null");
-                Ok(())
-            }
-        };
     }
 
     pub fn csv(&self, row: usize, delimiter: u8, out: &mut Vec<u8>) {
@@ -65,6 +55,15 @@ fn error_json(error: &RowError, out: &mut Vec<u8>) {
     let _ = serde_json::to_writer(out, &ErrorText { error });
 }
 
+fn value_json(scored: &ScoredRows, column: &ScoreColumn, arms: &[String], row: usize, out: &mut Vec<u8>) {
+    if column.value == ScoreValue::BestArm {
+        let label = scored.best_arm(column, row).and_then(|arm| arms.get(arm));
+        return out.extend_from_slice(label.map_or("null", String::as_str).as_bytes());
+    }
+    // Writing to a vector cannot fail; a number that is none becomes null.
+    let _ = serde_json::to_writer(out, &scored.number(column, row));
+}
+
 /// The JSON object of every row, one behind the other.
 #[derive(Debug)]
 pub(crate) struct RowTexts {
@@ -73,21 +72,20 @@ pub(crate) struct RowTexts {
 }
 
 impl RowTexts {
-    /// Writes all rows; `keys` are the names of the score columns as `"name":`.
-    pub fn of(scored: &Scored, keys: &[String]) -> Self {
-        let n_rows = scored.batch.num_rows();
-        let cells: Vec<Cells<'_>> = scored.batch.columns().iter().map(Cells::of).collect();
-        let mut bytes = Vec::with_capacity(n_rows * keys.len() * 32 + 16);
+    /// Writes all rows.
+    pub fn of(scored: &ScoredRows, columns: &[ScoreColumn], texts: &AnswerTexts) -> Self {
+        let n_rows = scored.n_rows();
+        let mut bytes = Vec::with_capacity(n_rows * texts.keys.len() * 32 + 16);
         let mut ends = Vec::with_capacity(n_rows);
-        let mut errors = scored.errors.iter().peekable();
+        let mut errors = scored.errors().iter().peekable();
         for row in 0..n_rows {
             match errors.next_if(|error| error.row == row as u64) {
                 Some(error) => error_json(error, &mut bytes),
                 None => {
-                    for (index, (key, cells)) in keys.iter().zip(&cells).enumerate() {
+                    for (index, (key, column)) in texts.keys.iter().zip(columns).enumerate() {
                         bytes.push(if index == 0 { b'{' } else { b',' });
                         bytes.extend_from_slice(key.as_bytes());
-                        cells.json(row, &mut bytes);
+                        value_json(scored, column, &texts.arms, row, &mut bytes);
                     }
                     bytes.push(b'}');
                 }
@@ -95,6 +93,11 @@ impl RowTexts {
             ends.push(bytes.len());
         }
         RowTexts { bytes, ends }
+    }
+
+    /// No texts.
+    pub fn none() -> Self {
+        RowTexts { bytes: Vec::new(), ends: Vec::new() }
     }
 
     /// Rows that were answered before.
@@ -163,28 +166,20 @@ pub(crate) fn csv_own(texts: &RecordBatch, row: usize, delimiter: u8, out: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[test]
-    fn rows_are_written_to_the_last_bit_and_errors_in_their_place() {
-        let batch = RecordBatch::try_from_iter([
-            ("cate", Arc::new(Float64Array::from(vec![Some(0.1 + 0.2), None, None])) as ArrayRef),
-            ("best_arm", Arc::new(StringArray::from(vec![Some("a\"b"), None, None])) as ArrayRef),
-        ])
-        .unwrap();
-        let error = RowError { row: 1, column: "x".into(), value: "much".into(), reason: "is not a number".into() };
-        let scored = Scored { batch, errors: vec![error] };
-        let texts = RowTexts::of(&scored, &["\"cate\":".into(), "\"best_arm\":".into()]);
-        let mut list = Vec::new();
-        texts.list(&mut list);
-        let value: serde_json::Value = serde_json::from_slice(&list).unwrap();
-        assert_eq!(value[0]["cate"].as_f64().unwrap().to_bits(), (0.1f64 + 0.2).to_bits());
-        assert_eq!(value[0]["best_arm"], "a\"b");
-        assert_eq!(value[1]["error"]["value"], "much");
-        assert!(value[2]["cate"].is_null());
-        assert_eq!(texts.row(2), br#"{"cate":null,"best_arm":null}"#);
+    fn rows_stand_one_behind_the_other() {
         let again = RowTexts::again(["{}".to_owned(), "{\"a\":1}".to_owned()]);
         assert_eq!((again.len(), again.row(1)), (2, b"{\"a\":1}".as_slice()));
+        let mut list = Vec::new();
+        again.list(&mut list);
+        assert_eq!(list, b"[{},{\"a\":1}]");
+        let error = RowError { row: 1, column: "x".into(), value: "mu\"ch".into(), reason: "is not a number".into() };
+        let mut text = Vec::new();
+        error_json(&error, &mut text);
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&value["error"]["value"], &value["error"]["column"]), (&"mu\"ch".into(), &"x".into()));
+        assert_eq!(error_line(&error), "x: 'mu\"ch' is not a number");
     }
 
     #[test]

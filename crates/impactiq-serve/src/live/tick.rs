@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -25,7 +25,30 @@ pub(crate) struct Live {
     rows: AtomicU64,
     errors: AtomicU64,
     latency: LatencyNow,
-    last: Mutex<VecDeque<LiveScore>>,
+    last: Mutex<VecDeque<Recent>>,
+}
+
+/// A score that was just given; it becomes text only when somebody looks.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    pub at: OffsetDateTime,
+    pub id: Option<String>,
+    /// Names of the effects.
+    pub names: Arc<[String]>,
+    pub effects: Vec<Option<f64>>,
+    pub model: Arc<str>,
+}
+
+impl Recent {
+    fn shown(&self) -> LiveScore {
+        let effects = self.names.iter().zip(&self.effects);
+        LiveScore {
+            time: moment(self.at),
+            id: self.id.clone(),
+            cate: effects.map(|(name, effect)| (name.clone(), Value::from(*effect))).collect(),
+            model: (*self.model).to_owned(),
+        }
+    }
 }
 
 /// A score as the live page shows it.
@@ -78,8 +101,12 @@ pub struct LogFigures {
 pub struct ColumnDrift {
     /// The column.
     pub column: String,
-    /// Population stability index: below 0.1 calm, above 0.25 moved.
+    /// Population stability index: 0 is no drift at all.
     pub psi: f64,
+    /// Kolmogorov-Smirnov distance; null for categories.
+    pub ks: Option<f64>,
+    /// Too far for chance, given how many rows were seen, and far enough to matter.
+    pub alarm: bool,
 }
 
 /// Drift of the active model's columns.
@@ -165,16 +192,21 @@ impl Live {
         self.latency.observe(took);
     }
 
+    /// Counts a scoring request that was not let in; its time says nothing about answers.
+    pub fn turned_away(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub fn scored(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Remembers a score, unless somebody else is about to: it is only a show. `made` is
     /// called when it will be kept.
-    pub fn show(&self, made: impl FnOnce() -> Option<LiveScore>) {
-        if let Ok(mut last) = self.last.try_lock()
-            && let Some(score) = made()
-        {
+    pub fn show(&self, made: impl FnOnce() -> Recent) {
+        if let Ok(mut last) = self.last.try_lock() {
+            let score = made();
             if last.len() == SHOWN {
                 last.pop_back();
             }
@@ -183,7 +215,7 @@ impl Live {
     }
 
     pub fn last(&self) -> Vec<LiveScore> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Recent::shown).collect()
     }
 
     pub fn uptime(&self) -> Duration {
@@ -236,9 +268,15 @@ mod tests {
     fn only_the_last_scores_are_shown() {
         let live = Live::new();
         for n in 0..50 {
-            let score = LiveScore { time: String::new(), id: Some(n.to_string()), cate: Map::new(), model: "m".into() };
-            live.show(|| Some(score));
+            live.show(|| Recent {
+                at: OffsetDateTime::UNIX_EPOCH,
+                id: Some(n.to_string()),
+                names: Arc::new(["visit/1".to_owned()]),
+                effects: vec![Some(0.5)],
+                model: "m".into(),
+            });
         }
+        assert_eq!(live.last()[0].cate["visit/1"], 0.5);
         let ids: Vec<String> = live.last().into_iter().filter_map(|score| score.id).collect();
         assert_eq!((ids.len(), ids[0].as_str()), (SHOWN, "49"));
         assert!(moment(OffsetDateTime::UNIX_EPOCH).starts_with("1970-01-01T00:00:00"));

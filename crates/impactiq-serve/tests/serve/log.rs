@@ -46,10 +46,14 @@ async fn the_log_has_every_row_of_every_door_as_it_was_answered() {
     post(at, "/invocations", &json!({"instances": one})).await.good();
     assert!(logged(at, "id=r0", 3).await.iter().any(|row| row["door"] == "invocations"));
     assert_eq!(logged(at, "model=two", 1).await.len(), 1);
+    let listed = [("content-type", "text/csv"), ("idempotency-key", "of-list")];
+    send(at, "POST", "/v1/target/list?fraction=0.5", &listed, csv(&rows(2))).await.good();
+    let found = logged(at, "request_id=of-list", 2).await;
+    assert!(found.iter().all(|row| row["door"] == "target" && row["scores"]["cate_low"].is_null()), "{found:?}");
     let page = get(at, "/v1/scores?limit=2").await.good().json();
     let next = page["next"].as_str().unwrap();
     let rest = get(at, &format!("/v1/scores?limit=1000&after={next}")).await.good().json();
-    assert_eq!(rest["scores"].as_array().unwrap().len(), 4);
+    assert_eq!(rest["scores"].as_array().unwrap().len(), 6);
     assert_eq!(get(at, "/v1/scores?from=2999-01-01T00:00:00Z").await.good().json()["scores"], json!([]));
     for wrong in ["limit=0", "limit=5000", "from=yesterday", "after=nonsense", "colour=red"] {
         assert_eq!(get(at, &format!("/v1/scores?{wrong}")).await.code(), "bad_parameter", "{wrong}");

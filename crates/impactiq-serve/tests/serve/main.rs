@@ -7,5 +7,6 @@ mod house;
 mod limits;
 mod log;
 mod models;
+mod overload;
 mod pages;
 mod quiet;

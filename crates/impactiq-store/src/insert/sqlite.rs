@@ -5,9 +5,9 @@ use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
 use crate::entry::{LoggedRequest, LoggedRow, Recorded};
 use crate::insert::stored::{HEAD, Head, Numbered, ROWS, Row, Stored, judge};
 
-/// Rows of one statement on SQLite. A few sizes only, so that each is prepared once; the
-/// largest stays far below the limit of 32,766 variables.
-const CHUNKS: [usize; 4] = [512, 64, 8, 1];
+/// Rows of one statement on SQLite. A few sizes only, so that each is prepared once. The largest is small on
+/// purpose: between two statements others have their turn, on this thread and on that of the file.
+const CHUNKS: [usize; 3] = [64, 8, 1];
 
 pub(super) async fn model(connection: &mut SqliteConnection, (name, id): (&str, &str)) -> Result<i64, sqlx::Error> {
     let find = "SELECT model FROM impactiq_models WHERE name = $1 AND id = $2";
@@ -52,6 +52,7 @@ pub(super) async fn insert(
                 .bind(request.rows.len() as i64);
         }
         n_written += query.execute(&mut **inner).await?.rows_affected();
+        tokio::task::yield_now().await;
     }
     if n_written < requests.len() as u64 {
         let there: Vec<i64> = sqlx::query_scalar("SELECT request FROM impactiq_requests WHERE request >= $1")
@@ -86,6 +87,7 @@ async fn insert_rows(inner: &mut Transaction<'static, Sqlite>, batch: &Numbered<
                 .bind(row.error);
         }
         query.execute(&mut **inner).await?;
+        tokio::task::yield_now().await;
     }
     Ok(())
 }
@@ -129,9 +131,9 @@ mod tests {
 
     #[test]
     fn any_number_of_rows_is_cut_into_a_few_sizes() {
-        let cut: Vec<_> = chunks(586).collect();
-        assert_eq!(cut[..3], [(0, 512), (512, 64), (576, 8)]);
-        assert_eq!(cut[3..], [(584, 1), (585, 1)]);
+        let cut: Vec<_> = chunks(138).collect();
+        assert_eq!(cut[..3], [(0, 64), (64, 64), (128, 8)]);
+        assert_eq!(cut[3..], [(136, 1), (137, 1)]);
         assert_eq!(chunks(0).count(), 0);
         assert_eq!(insert_sql("INSERT INTO t (a, b)", 2, 2, "!"), "INSERT INTO t (a, b) VALUES (?,?),(?,?)!");
     }

@@ -1,21 +1,13 @@
 //! Look-up tables from CSV, Parquet and NDJSON, and how a changed file is noticed.
 
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 use impactiq_data::Schema;
 use impactiq_io::{Batches, IoError, PassThrough, RowError, Source, cast, read_schema};
 
 use crate::error::StoreError;
+use crate::file_stamp::FileStamp;
 use crate::lookup::table::{Table, TableBuilder, key_schema};
-
-/// By what a file is known to be the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FileStamp {
-    bytes: u64,
-    modified: SystemTime,
-    inode: u64,
-}
 
 /// The stamp of every file of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,30 +16,13 @@ pub(super) struct Stamp(Vec<(PathBuf, Option<FileStamp>)>);
 impl Stamp {
     /// As the files are now.
     pub fn now(files: &[PathBuf]) -> Self {
-        Stamp(files.iter().map(|path| (path.clone(), stamp_of(path))).collect())
+        Stamp(files.iter().map(|path| (path.clone(), FileStamp::of(path))).collect())
     }
 
     /// As the same files are now.
     pub fn again(&self) -> Self {
-        Stamp(self.0.iter().map(|(path, _)| (path.clone(), stamp_of(path))).collect())
+        Stamp(self.0.iter().map(|(path, _)| (path.clone(), FileStamp::of(path))).collect())
     }
-}
-
-fn stamp_of(path: &Path) -> Option<FileStamp> {
-    let file = std::fs::metadata(path).ok()?;
-    Some(FileStamp { bytes: file.len(), modified: file.modified().ok()?, inode: inode(&file) })
-}
-
-/// A file that was put in place of another has a number of its own: the clock of a file system moves in
-/// steps of some milliseconds, in which two files of one size look alike.
-#[cfg(unix)]
-fn inode(file: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(file)
-}
-
-#[cfg(not(unix))]
-fn inode(_: &std::fs::Metadata) -> u64 {
-    0
 }
 
 /// Reads the columns of a model that a source has, by key. The stamp is of before the reading, so that a

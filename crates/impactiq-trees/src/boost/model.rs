@@ -3,6 +3,7 @@
 use impactiq_data::BinColumns;
 
 use crate::boost::objective::ObjectiveKind;
+use crate::boost::ready::Ready;
 use crate::error::TreesError;
 use crate::tree::arrays::{TreeArrays, leaves_of};
 use crate::tree::route::add_leaf_values;
@@ -16,6 +17,7 @@ pub struct BoostModel {
     pub(super) start: f64,
     pub(super) trees: Vec<Tree>,
     pub(super) values: Vec<Leaves<f64>>,
+    pub(super) ready: Ready,
 }
 
 /// A boosted model as plain arrays.
@@ -54,7 +56,9 @@ impl BoostModel {
     pub fn predict_raw(&self, x: &dyn BinColumns, rows: Option<&[u32]>, out: &mut [f64]) {
         assert_eq!(x.n_features(), self.n_features, "features of the model");
         out.fill(self.start);
-        add_leaf_values(&self.trees, &self.values, x, rows, out);
+        if !self.ready.add_leaf_values((&self.trees, &self.values), x, rows, out) {
+            add_leaf_values(&self.trees, &self.values, x, rows, out);
+        }
     }
 
     /// The objective it was trained for.
@@ -125,6 +129,7 @@ impl BoostModel {
             start: arrays.start,
             trees,
             values,
+            ready: Ready::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::boost::config::BoostConfig;
 use crate::boost::model::BoostModel;
 use crate::boost::objective::{Objective, ObjectiveKind};
+use crate::boost::ready::Ready;
 use crate::criterion::Criterion;
 use crate::criterion::newton::{Grid, Newton, NewtonCell, NewtonStats};
 use crate::error::{TreesError, check_length};
@@ -250,7 +251,14 @@ impl Booster {
             sampled_from,
             grower: Grower::new(layout),
             grow_config,
-            model: BoostModel { objective: task.objective, n_features, start, trees: Vec::new(), values: Vec::new() },
+            model: BoostModel {
+                objective: task.objective,
+                n_features,
+                start,
+                trees: Vec::new(),
+                values: Vec::new(),
+                ready: Ready::default(),
+            },
         }
     }
 

@@ -162,6 +162,8 @@ pub fn request(method: &str, path: &str, content_type: &str, body: &[u8]) -> Vec
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// What one read brings; made once, because the load shares the cores with the server.
+    chunk: Vec<u8>,
 }
 
 impl Connection {
@@ -169,7 +171,7 @@ impl Connection {
         let stream = TcpStream::connect(address).context("cannot connect")?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Connection { stream, buffer: Vec::with_capacity(64 << 10) })
+        Ok(Connection { stream, buffer: Vec::with_capacity(64 << 10), chunk: vec![0; 64 << 10] })
     }
 
     /// Sends a request and reads its answer: the status, and whether the connection stays open.
@@ -202,12 +204,11 @@ impl Connection {
     }
 
     fn more(&mut self) -> Result<()> {
-        let mut chunk = [0; 64 << 10];
-        let n = self.stream.read(&mut chunk).context("cannot read the answer")?;
+        let n = self.stream.read(&mut self.chunk).context("cannot read the answer")?;
         if n == 0 {
             bail!("the server closed the connection");
         }
-        self.buffer.extend_from_slice(&chunk[..n]);
+        self.buffer.extend_from_slice(&self.chunk[..n]);
         Ok(())
     }
 }

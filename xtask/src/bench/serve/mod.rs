@@ -15,7 +15,7 @@ use super::cells::Cells;
 use super::options::{Known, Options};
 use super::record::number;
 use super::table::{Goal, decimals, judge, print, row, thousands};
-use load::{Answers, Load, Pace};
+use load::{Answers, Load, Pace, request};
 pub use sides::House as Trained;
 use sides::{Bodies, House, Side};
 
@@ -72,7 +72,12 @@ impl Bench<'_> {
             }
         }
         if self.side.is_ours() {
-            figures["twice"] = self.twice(&bodies, number(&figures["single"], "capacity"))?;
+            figures["floor"] = self.floor()?;
+            figures["twice"] = self.twice(&bodies.single, number(&figures["single"], "capacity"))?;
+            if let (Some(body), Some(full)) = (&bodies.batch, figures.get("batch_json")) {
+                let capacity = number(full, "rows_per_second") / BATCH as f64;
+                figures["twice_batches"] = self.twice(std::slice::from_ref(body), capacity)?;
+            }
         }
         if let Some(body) = &bodies.what_if {
             figures["what_if"] = self.what_if(body)?;
@@ -127,11 +132,24 @@ impl Bench<'_> {
         Ok(json!({ "rows_per_second": rows / full.seconds, "rows_per_server_core": rows / cpu, "closed": full.json() }))
     }
 
+    /// What a request costs that asks for nothing: what HTTP and the system take before a row is looked at.
+    fn floor(&self) -> Result<Value> {
+        let server = self.side.start(self.house)?;
+        let requests = [request("GET", "/health/live", "application/json", b"")];
+        let load = |seconds| {
+            Load { address: server.address, requests: &requests, pace: Pace::Closed, connections: CONNECTIONS, seconds }.run()
+        };
+        load(1.0)?;
+        let before = server.cpu_seconds();
+        let full = whole(load(self.seconds())?)?;
+        let cpu = server.cpu_seconds() - before;
+        Ok(json!({ "capacity": full.rate(), "per_server_core": full.latencies.len() as f64 / cpu }))
+    }
+
     /// Twice the capacity: who is let in is answered as before, the rest are refused.
-    fn twice(&self, bodies: &Bodies, capacity: f64) -> Result<Value> {
+    fn twice(&self, requests: &[Vec<u8>], capacity: f64) -> Result<Value> {
         let server = self.side.start(self.house)?;
         let pace = Pace::Open(2.0 * capacity);
-        let requests = &bodies.single;
         let seconds = self.seconds();
         let answers = Load { address: server.address, requests, pace, connections: CROWD, seconds }.run()?;
         let mut figures = answers.json();
@@ -221,6 +239,9 @@ fn goals(found: &[(Side, Value)]) -> Vec<Goal> {
     goals.push(goal("p99 ms of those let in at twice the capacity", number(twice, "p99_ms"), 50.0, false));
     goals.push(goal("share refused at twice the capacity", share_refused(twice), 0.2, true));
     goals.push(goal("neither answered nor refused at twice the capacity", number(twice, "failed"), 0.0, false));
+    let batches = &ours["twice_batches"];
+    goals.push(goal("p99 ms of those let in, 1,000 rows, at twice the capacity", number(batches, "p99_ms"), 250.0, false));
+    goals.push(goal("share refused, 1,000 rows, at twice the capacity", share_refused(batches), 0.2, true));
     goals
 }
 

@@ -1,6 +1,7 @@
 //! `reference`: pages made from the program itself, for docs/reference.
 
 use impactiq_causal::Config;
+use impactiq_serve::http::problem::Code;
 
 use super::context::Context;
 use crate::args::{ReferenceArgs, ReferencePage};
@@ -21,12 +22,32 @@ pub fn run(args: &ReferenceArgs, context: Context<'_>) -> Outcome<Exit> {
         ReferencePage::Http => {
             http::page(&serde_json::to_value(impactiq_serve::http::docs::description()).unwrap_or_default())
         }
-        ReferencePage::Errors => ERRORS.to_owned(),
+        ReferencePage::Errors => errors_page(),
         ReferencePage::Schema => serde_json::to_string_pretty(&Config::json_schema()).unwrap_or_default(),
     };
     context.output.stdout(&page)?;
     Ok(Exit::Done)
 }
+
+/// Exit codes, and what the server says in their place.
+fn errors_page() -> String {
+    let mut page = ERRORS.to_owned();
+    page.push_str(SERVER_ERRORS);
+    for code in Code::ALL {
+        page.push_str(&format!("| `{}` | {} | {} |\n", code.text(), code.status().as_u16(), code.title()));
+    }
+    page
+}
+
+const SERVER_ERRORS: &str = "
+## Of the server
+
+A request that cannot be answered gets `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail`, and of our
+own `code` and `hint`. Programs look at `code`. Answers 429 and 503 say in `Retry-After` when to come again.
+
+| code | status | meaning |
+|---|---:|---|
+";
 
 const ERRORS: &str = "\
 # Exit codes and errors
