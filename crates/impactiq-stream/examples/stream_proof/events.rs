@@ -88,6 +88,11 @@ impl Event {
         Seed::new(11).below(self.user, n_partitions as u64) as i32
     }
 
+    /// The arm, half of them.
+    pub fn is_treated(&self) -> bool {
+        self.number.is_multiple_of(2)
+    }
+
     /// The bytes of its message.
     pub fn value(&self) -> Vec<u8> {
         let row = self.row();
@@ -114,7 +119,7 @@ impl Event {
         let Value::Object(row) = json!({
             "id": self.id(), "time": self.time, "user": self.key(), "kind": self.kind, "amount": self.amount,
             "city": self.city, "trait_a": self.traits[0], "trait_b": self.traits[1],
-            "arm": if self.number.is_multiple_of(2) { "treatment" } else { "control" }, "assignment_probability": 0.5,
+            "arm": if self.is_treated() { "treatment" } else { "control" }, "assignment_probability": 0.5,
         }) else {
             return Map::new();
         };

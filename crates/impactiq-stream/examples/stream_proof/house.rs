@@ -13,7 +13,7 @@ use crate::kafka_topics::Failure;
 /// Events the model is trained on.
 const TRAINING_EVENTS: u64 = 6000;
 /// Numbers of events that no round reaches.
-const TRAINING_FROM: u64 = 1 << 40;
+const TRAINING_FROM: u64 = 1 << 25;
 
 const TRAINING: &str = "\
 data: { path: features.parquet }
@@ -36,9 +36,9 @@ pub fn model(binary: &Path, folder: &Path, n_users: u64) -> Result<PathBuf, Fail
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("windows.yaml"), WINDOWS)?;
     std::fs::write(folder.join("training.yaml"), TRAINING)?;
-    write_events(&folder.join("events.csv"), n_users)?;
+    write_events(&folder.join("events.ndjson"), n_users)?;
     let commands = [
-        "windows -c windows.yaml -d events.csv -o features.parquet --overwrite --quiet",
+        "windows -c windows.yaml -d events.ndjson -o features.parquet --overwrite --quiet",
         "train -c training.yaml -o model --overwrite --quiet",
     ];
     for words in commands {
@@ -52,24 +52,14 @@ pub fn model(binary: &Path, folder: &Path, n_users: u64) -> Result<PathBuf, Fail
 
 fn write_events(path: &Path, n_users: u64) -> Result<(), Failure> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
-    writeln!(file, "id,time,user,kind,amount,city,trait_a,trait_b,arm,bought")?;
     let chance = Seed::new(3);
     for number in TRAINING_FROM..TRAINING_FROM + TRAINING_EVENTS {
         let event = Event::at(1, number, n_users);
-        let treated = number.is_multiple_of(2);
-        let lift = if treated { 0.1 + 0.2 * event.traits[0] } else { 0.0 };
+        let lift = if event.is_treated() { 0.1 + 0.2 * event.traits[0] } else { 0.0 };
         let bought = chance.uniform(number) < 0.2 + lift + if event.kind == "cart" { 0.2 } else { 0.0 };
-        let arm = if treated { "treatment" } else { "control" };
-        let (id, user, [a, b]) = (event.id(), event.key(), event.traits);
-        writeln!(
-            file,
-            "{id},{},{user},{},{},{},{a},{b},{arm},{}",
-            event.time,
-            event.kind,
-            event.amount,
-            event.city,
-            u8::from(bought)
-        )?;
+        let mut row = event.row();
+        row.insert("bought".into(), u8::from(bought).into());
+        writeln!(file, "{}", serde_json::Value::Object(row))?;
     }
     file.flush()?;
     Ok(())
@@ -114,7 +104,7 @@ kafka:
   batch_rows: 200
   linger: 5ms
   in_flight_rows: 2000
-  session_timeout: 2s
+  session_timeout: 1500ms
 event: {{ id: id, time: time, time_unit: us, arm: arm, probability: assignment_probability }}
 log: \"{store}\"
 windows_users: 50

@@ -6,8 +6,8 @@
 //!
 //! Two to four members of the real binary work on one group while events are produced; they are killed with
 //! SIGKILL at moments drawn from a seed, leave and join, the broker is killed or stopped and comes back, the store is held up. When every
-//! event is done, log, scores and dead letters are compared with what they must be: computed again from the input by a
-//! scorer of this process, with windows counted by hand. Prints one line of JSON; ends with 1 when a claim does not
+//! event is done, log, scores and dead letters are compared with what they must be: computed again from the input,
+//! with windows counted by hand and scores by `impactiq score`. Prints one line of JSON; ends with 1 when a claim does not
 //! hold, unless `--judge no`.
 //!
 //! Needs IMPACTIQ_TEST_KAFKA and IMPACTIQ_TEST_KAFKA_CONTROL; `--store postgresql` needs IMPACTIQ_TEST_POSTGRES.
@@ -74,7 +74,8 @@ impl Round {
         let folder =
             word(arguments, "folder").map_or_else(|| std::env::temp_dir().join("impactiq-stream-proof"), PathBuf::from);
         Ok(Round {
-            binary: PathBuf::from(word(arguments, "binary").unwrap_or("impactiq")),
+            // It is run from other folders.
+            binary: std::fs::canonicalize(word(arguments, "binary").ok_or("--binary is needed")?)?,
             brokers: environment("IMPACTIQ_TEST_KAFKA")?,
             control: environment("IMPACTIQ_TEST_KAFKA_CONTROL")?,
             server: if chosen("store", ["sqlite", "postgresql"])? {
@@ -92,6 +93,11 @@ impl Round {
             broker: number(arguments, "broker", (kills / 15).max(1))?,
             folder,
         })
+    }
+
+    /// Times that the store is held up.
+    fn stalls(&self) -> u64 {
+        u64::from(!self.stall.is_zero())
     }
 
     fn delivery(&self) -> &'static str {
@@ -125,6 +131,12 @@ struct Disturbances {
     most_members: usize,
 }
 
+impl Disturbances {
+    fn broker(&self) -> u64 {
+        self.broker_kills + self.broker_stops
+    }
+}
+
 fn play(round: &Round) -> Result<Value, Failure> {
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
@@ -155,7 +167,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
     let leaving_seconds = crowd.end(Duration::from_secs(60))?;
 
     let events: Vec<Event> = placed.iter().map(|one| Event::at(round.seed, one.number, round.users)).collect();
-    let expected = Expected::new(&model, events, &placed)?;
+    let expected = Expected::new(&round.binary, &model, &folder, events, &placed)?;
     let rows = runtime.block_on(store.rows())?;
     let mut result = json!({
         "store": if round.server.is_some() { "postgresql" } else { "sqlite" }, "delivery": round.delivery(), "seed": round.seed,
@@ -172,6 +184,8 @@ fn play(round: &Round) -> Result<Value, Failure> {
     if violated.is_empty() {
         std::fs::remove_dir_all(&folder)?;
     } else {
+        let log = Command::new(&round.control).arg("log").output()?;
+        std::fs::write(folder.join("broker.log"), log.stdout)?;
         eprintln!("kept for a look: {}", folder.display());
     }
     result["violations"] = json!(violated);
@@ -196,7 +210,7 @@ fn produce(round: &Round, names: &Names, enough: &AtomicBool, produced: &AtomicU
     writer.finish()
 }
 
-/// Kills, leaves, joins, restarts and stalls, all drawn from the seed, until there were as many kills as asked for.
+/// Kills, leaves, joins, restarts and stalls, all drawn from the seed, until there were as many of each as asked for.
 fn disturb(
     round: &Round,
     crowd: &mut Crowd,
@@ -205,52 +219,94 @@ fn disturb(
     done: &mut Disturbances,
 ) -> Result<(), Failure> {
     let draws = Seed::new(round.seed).child(0x6b69_6c6c);
-    for _ in 0..2 {
-        crowd.join()?;
-    }
+    let mut wanted = 2;
+    crowd.fill(wanted)?;
     // The first events must be through, or the kills would meet nobody at work.
     wait_for_rows(crowd, store, runtime, 1)?;
-    let mut background: Vec<std::thread::JoinHandle<Result<(), String>>> = Vec::new();
-    let broker_every = (round.kills / round.broker.max(1)).max(1);
+    let mut background = Background::default();
     let mut step = 0;
-    while crowd.n_killed < round.kills {
+    loop {
         step += 1;
         let draw = |key: u64, n: u64| draws.child(step).below(key, n);
-        sleep(Duration::from_millis(100 + draw(0, 1300)));
+        let is_over = crowd.n_killed >= round.kills;
+        if is_over && done.stalls >= round.stalls() && done.broker() >= round.broker {
+            return background.end();
+        }
+        background.begin_one(round, store, runtime, done, crowd.n_killed, &|key, n| draws.child(step).below(key, n))?;
+        // Half of the kills wait until somebody has worked since the last one; the others come when they come.
+        if draw(0, 2) == 0 && background.is_quiet() {
+            wait_for_progress(store, runtime, Duration::from_secs(10));
+        }
+        sleep(Duration::from_millis(draw(1, 900)));
         crowd.look()?;
-        match draw(1, 10) {
-            0 if crowd.n_working() < 4 => crowd.join()?,
-            1 if crowd.n_working() > 2 => crowd.leave(draw(2, 1 << 20))?,
+        match draw(2, 12) {
+            0 => wanted = 2 + draw(3, 3) as usize,
+            1 if crowd.n_working() > 2 => crowd.leave(draw(4, 1 << 20))?,
+            _ if is_over => {}
             _ => {
-                crowd.kill(draw(3, 1 << 20))?;
-                sleep(Duration::from_millis(draw(4, 800)));
+                crowd.kill(draw(5, 1 << 20))?;
+                sleep(Duration::from_millis(draw(6, 700)));
             }
         }
-        while crowd.n_working() < 2 {
-            crowd.join()?;
-        }
+        crowd.fill(wanted)?;
         done.most_members = done.most_members.max(crowd.n_working());
-        let at_work = background.iter().any(|thread| !thread.is_finished());
-        let n_broker = done.broker_kills + done.broker_stops;
-        if !at_work && crowd.n_killed >= n_broker * broker_every + broker_every / 2 && n_broker < round.broker {
-            let word = if draw(6, 2) == 0 { "kill" } else { "stop" };
-            *(if word == "kill" { &mut done.broker_kills } else { &mut done.broker_stops }) += 1;
-            let (control, away) = (round.control.clone(), Duration::from_millis(500 + draw(5, 2500)));
-            background.push(std::thread::spawn(move || {
-                broker(&control, word)?;
-                sleep(away);
-                broker(&control, "start")
-            }));
-        } else if !at_work && done.stalls == 0 && crowd.n_killed >= round.kills / 4 && !round.stall.is_zero() {
+    }
+}
+
+/// What goes on beside the kills, one thing at a time.
+#[derive(Default)]
+struct Background {
+    threads: Vec<std::thread::JoinHandle<Result<(), String>>>,
+}
+
+impl Background {
+    fn is_quiet(&self) -> bool {
+        self.threads.iter().all(std::thread::JoinHandle::is_finished)
+    }
+
+    fn begin_one(
+        &mut self,
+        round: &Round,
+        store: &Store,
+        runtime: &tokio::runtime::Runtime,
+        done: &mut Disturbances,
+        n_killed: u64,
+        draw: &dyn Fn(u64, u64) -> u64,
+    ) -> Result<(), Failure> {
+        if !self.is_quiet() {
+            return Ok(());
+        }
+        // Spread over the round: stalls and restarts in turn.
+        let n_all = round.stalls() + round.broker;
+        let n_done = done.stalls + done.broker();
+        if n_done >= n_all || n_killed * (n_all + 1) < round.kills * (n_done + 1) {
+            return Ok(());
+        }
+        let stalls_now = done.stalls < round.stalls() && (n_done % 2 == 1 || done.broker() >= round.broker);
+        if stalls_now {
             done.stalls += 1;
             let (store, stall, handle) = (store.clone(), round.stall, runtime.handle().clone());
-            background.push(std::thread::spawn(move || handle.block_on(store.stall(stall)).map_err(|e| e.to_string())));
+            self.threads
+                .push(std::thread::spawn(move || handle.block_on(store.stall(stall)).map_err(|e| e.to_string())));
+            return Ok(());
         }
+        let word = if draw(7, 2) == 0 { "kill" } else { "stop" };
+        *(if word == "kill" { &mut done.broker_kills } else { &mut done.broker_stops }) += 1;
+        let (control, away) = (round.control.clone(), Duration::from_millis(500 + draw(8, 2500)));
+        self.threads.push(std::thread::spawn(move || {
+            broker(&control, word)?;
+            sleep(away);
+            broker(&control, "start")
+        }));
+        Ok(())
     }
-    for thread in background {
-        thread.join().map_err(|_| "a disturbing thread died")??;
+
+    fn end(self) -> Result<(), Failure> {
+        for thread in self.threads {
+            thread.join().map_err(|_| "a disturbing thread died")??;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn broker(control: &str, word: &str) -> Result<(), String> {
@@ -271,13 +327,7 @@ fn wait_for_rows(
     let mut moved = Instant::now();
     loop {
         crowd.look()?;
-        while crowd.n_working() < 2 {
-            if crowd.ended_by_themselves.len() > 50 {
-                let last = crowd.ended_by_themselves.last().cloned().unwrap_or_default();
-                return Err(format!("members do not stay alive; the last one: {last}").into());
-            }
-            crowd.join()?;
-        }
+        crowd.fill(2)?;
         let n_rows = runtime.block_on(store.count());
         if n_rows >= wanted {
             return Ok(true);
@@ -289,6 +339,15 @@ fn wait_for_rows(
             return Ok(false);
         }
         sleep(Duration::from_millis(250));
+    }
+}
+
+/// Waits until the log has grown, but not for ever.
+fn wait_for_progress(store: &Store, runtime: &tokio::runtime::Runtime, most: Duration) {
+    let began = Instant::now();
+    let before = runtime.block_on(store.count());
+    while runtime.block_on(store.count()) <= before && began.elapsed() < most {
+        sleep(Duration::from_millis(50));
     }
 }
 

@@ -47,7 +47,7 @@ impl Crowd {
     }
 
     /// One more.
-    pub fn join(&mut self) -> Result<(), Failure> {
+    fn join(&mut self) -> Result<(), Failure> {
         let log = self.folder.join(format!("member-{}.log", self.n_started));
         let child = Command::new(&self.binary)
             .args(["stream", "-c"])
@@ -60,6 +60,18 @@ impl Crowd {
             .map_err(|error| format!("cannot start {}: {error}", self.binary.display()))?;
         self.members.push(Member { child, log, leaving: false });
         self.n_started += 1;
+        Ok(())
+    }
+
+    /// Members join until so many work.
+    pub fn fill(&mut self, wanted: usize) -> Result<(), Failure> {
+        while self.n_working() < wanted {
+            if self.ended_by_themselves.len() > 50 {
+                let last = self.ended_by_themselves.last().cloned().unwrap_or_default();
+                return Err(format!("members do not stay alive; the last one: {last}").into());
+            }
+            self.join()?;
+        }
         Ok(())
     }
 
@@ -103,7 +115,9 @@ impl Crowd {
                 continue;
             };
             let member = self.members.swap_remove(at);
-            if !(member.leaving && status.success()) {
+            // One that was told to go before it had begun says that it was interrupted.
+            let may_leave = status.success() || status.code() == Some(130);
+            if !(member.leaving && may_leave) {
                 let text = std::fs::read_to_string(&member.log).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().rev().take(3).collect();
                 let last: Vec<&str> = lines.into_iter().rev().collect();

@@ -1,9 +1,10 @@
 //! What came out, against what must have come out: every claim is a count of violations, with the first one in words.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use impactiq_score::Scorer;
 use rdkafka::Message;
 use serde_json::{Map, Value, json};
 
@@ -12,15 +13,12 @@ use crate::house::Names;
 use crate::kafka_topics::{Failure, Placed, header, read_all};
 use crate::store::LoggedScore;
 
-/// Rows scored at once.
-const ROWS: usize = 2000;
-
 /// What every event must have become.
 pub struct Expected {
     events: Vec<Event>,
     places: BTreeMap<(i32, i64), usize>,
-    /// The scores as text; none for poison.
-    scores: Vec<Option<String>>,
+    /// The scores without what is missing; none for poison.
+    scores: Vec<Option<Map<String, Value>>>,
 }
 
 /// Violations of one claim.
@@ -45,22 +43,45 @@ impl Count {
 }
 
 impl Expected {
-    /// Computes every score from the input alone, with a scorer of this process and windows counted by hand.
-    pub fn new(model: &Path, events: Vec<Event>, placed: &[Placed]) -> Result<Self, Failure> {
-        let scorer = Scorer::open(model)?;
+    /// Computes every score from the input alone: windows counted by hand, then a file through `impactiq score`.
+    pub fn new(
+        binary: &Path,
+        model: &Path,
+        folder: &Path,
+        events: Vec<Event>,
+        placed: &[Placed],
+    ) -> Result<Self, Failure> {
+        let [rows, answers] = ["expected-rows.ndjson", "expected-scores.ndjson"].map(|name| folder.join(name));
         let mut histories: BTreeMap<u64, History> = BTreeMap::new();
-        let mut rows: Vec<(usize, Value)> = Vec::new();
-        for (at, event) in events.iter().enumerate().filter(|(_, event)| event.poison.is_none()) {
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&rows)?);
+        for event in events.iter().filter(|event| event.poison.is_none()) {
             let mut row = event.row();
             row.extend(histories.entry(event.user).or_default().features(event));
-            rows.push((at, Value::Object(row)));
+            writeln!(file, "{}", Value::Object(row))?;
         }
-        let mut scores = vec![None; events.len()];
-        for chunk in rows.chunks(ROWS) {
-            let values: Vec<Value> = chunk.iter().map(|(_, row)| row.clone()).collect();
-            for ((at, _), answer) in chunk.iter().zip(scorer.score_json(&values)?) {
-                scores[*at] = Some(answer.to_string());
-            }
+        file.flush()?;
+        let mut command = Command::new(binary);
+        command
+            .args(["score", "--overwrite", "--quiet", "--strict", "-m"])
+            .arg(model)
+            .arg("-d")
+            .arg(&rows)
+            .arg("-o")
+            .arg(&answers);
+        let ran = command.stdout(Stdio::null()).status()?;
+        if !ran.success() {
+            return Err(format!("{command:?} ended with {ran}").into());
+        }
+        let text = std::fs::read_to_string(answers)?;
+        let mut lines = text.lines();
+        let mut scores = Vec::with_capacity(events.len());
+        for event in &events {
+            scores.push(match event.poison {
+                Some(_) => None,
+                None => {
+                    Some(present(serde_json::from_str(lines.next().ok_or("`impactiq score` wrote too few rows")?)?))
+                }
+            });
         }
         let places = placed.iter().zip(0..).map(|(placed, at)| ((placed.partition, placed.offset), at)).collect();
         Ok(Expected { events, places, scores })
@@ -86,7 +107,7 @@ impl Expected {
                 None => row.error,
             };
             if !fits {
-                let wanted = self.scores[at].as_deref().unwrap_or("an error");
+                let wanted = self.scores[at].clone().map_or(Value::Null, Value::Object);
                 wrong.add(|| {
                     format!("{} at {} + {}: {} instead of {wanted}", event.id(), row.request_id, row.row, row.scores)
                 });
@@ -124,7 +145,8 @@ impl Expected {
             let event = &self.events[at];
             let answered = value.get("scores").map(Value::to_string).unwrap_or_default();
             if !same(&answered, scores) || message.key() != Some(event.key().as_bytes()) {
-                wrong.add(|| format!("{id}: {answered} instead of {scores}"));
+                let wanted = Value::Object(scores.clone());
+                wrong.add(|| format!("{id}: {answered} instead of {wanted}"));
             }
             seen[at] += 1;
             if seen[at] > 1 {
@@ -185,9 +207,14 @@ fn place(row: &LoggedScore) -> Option<(i32, i64)> {
     Some((partition, offset + row.row))
 }
 
-/// The same JSON to the last bit of every number; spaces don't count.
-fn same(found: &str, wanted: &str) -> bool {
-    found == wanted || serde_json::from_str(found).is_ok_and(|value: Value| value.to_string() == wanted)
+/// Scores that are there: a file leaves out what a message says is null, and numbers its rows.
+fn present(scores: Map<String, Value>) -> Map<String, Value> {
+    scores.into_iter().filter(|(name, value)| !value.is_null() && name != "row").collect()
+}
+
+/// The same scores to the last bit of every number.
+fn same(found: &str, wanted: &Map<String, Value>) -> bool {
+    serde_json::from_str(found).is_ok_and(|found| present(found) == *wanted)
 }
 
 /// Names of the claims that a verdict violates; empty where all hold.
