@@ -95,7 +95,11 @@ async fn accept(listener: TcpListener, routes: Router) {
 }
 
 async fn ready(State(service): State<Arc<Service>>) -> impl IntoResponse {
-    if service.stop.is_asked() { (StatusCode::SERVICE_UNAVAILABLE, "draining") } else { (StatusCode::OK, "ready") }
+    match (service.stop.is_running(), service.stop.is_asked()) {
+        (true, _) => (StatusCode::OK, "ready"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "waiting for the broker"),
+    }
 }
 
 async fn report(State(service): State<Arc<Service>>) -> Json<Value> {

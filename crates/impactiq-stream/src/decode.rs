@@ -19,6 +19,10 @@ use crate::windows::WindowPlan;
 /// What stands for a value that is not there: an object without columns.
 const NOTHING: &[u8] = b"{}";
 
+/// Bytes of an event's or a user's name: an index of a database takes no longer ones, and one event must not keep all
+/// others from being written.
+pub(crate) const LONGEST_NAME: usize = 1_000;
+
 /// Events that were read.
 pub(crate) struct Decoded<'a> {
     pub texts: JsonTexts<'a>,
@@ -96,6 +100,9 @@ impl Reader {
         for (row, dead) in dead.iter_mut().enumerate() {
             if ids.is_null(row) {
                 put(dead, "bad_id", || format!("'{}' is missing", self.event.id));
+            } else if ids.value(row).len() > LONGEST_NAME {
+                let n = ids.value(row).len();
+                put(dead, "bad_id", || format!("'{}' has {n} bytes, more than {LONGEST_NAME}", self.event.id));
             } else if times.is_null(row) {
                 put(dead, "bad_time", || format!("'{}' is missing", self.event.time));
             } else if chances.is_valid(row) && !(0.0..=1.0).contains(&chances.value(row)) {

@@ -12,7 +12,7 @@ use impactiq_metrics::drift::DriftReport;
 use impactiq_store::{Door, LoggedRequest, LoggedRow};
 
 use crate::config::StreamConfig;
-use crate::decode::{Decoded, Reader, put, rows_of, told};
+use crate::decode::{Decoded, LONGEST_NAME, Reader, put, rows_of, told};
 use crate::drift::Drift;
 use crate::encode::{Cells, Dead, Texts, read_dead, write_dead, write_message, write_scores};
 use crate::error::StreamError;
@@ -220,14 +220,15 @@ impl Processor {
         let (batch, errors) = decoded.texts.batch(plan.schema());
         let events = Events::of_batch(plan, &batch, &errors)?;
         let committed = self.committed.load(Ordering::Acquire);
-        let wanted = (0..events.n_rows()).filter_map(|row| Some((events.get(row)?.user, incoming.place(row))));
+        let get = |row: usize| events.get(row).filter(|event| event.user.len() <= LONGEST_NAME);
+        let wanted = (0..events.n_rows()).filter_map(|row| Some((get(row)?.user, incoming.place(row))));
         self.users.begin(wanted, (self.batch, committed), plan, &*self.states)?;
         let n_features = plan.feature_names().len();
         let mut columns = vec![vec![f64::NAN; events.n_rows()]; n_features];
         let mut values = vec![f64::NAN; n_features];
         let mut changed: BTreeMap<i32, BTreeSet<&str>> = BTreeMap::new();
         for row in 0..events.n_rows() {
-            let Some(event) = events.get(row) else { continue };
+            let Some(event) = get(row) else { continue };
             if let Some(state) = self.users.state(event.user) {
                 state.advance(plan, event, &mut values);
                 columns.iter_mut().zip(&values).for_each(|(column, value)| column[row] = *value);
@@ -238,9 +239,10 @@ impl Processor {
         for error in &errors {
             put(&mut decoded.dead[error.row as usize], "bad_value", || told(error));
         }
-        for row in (0..events.n_rows()).filter(|row| events.get(*row).is_none()) {
+        for row in (0..events.n_rows()).filter(|row| get(*row).is_none()) {
             put(&mut decoded.dead[row], "bad_value", || {
-                format!("an event needs '{}' and '{}'", plan.config().user, plan.config().time)
+                let config = plan.config();
+                format!("an event needs '{}' (at most {LONGEST_NAME} bytes) and '{}'", config.user, config.time)
             });
         }
         self.users.forget(committed);
@@ -263,7 +265,7 @@ impl Processor {
             let end = incoming.place(last).offset;
             let logged = |&row: &usize| LoggedRow {
                 row: u32::try_from(incoming.place(row).offset - first.offset).unwrap_or(u32::MAX),
-                id: ids.is_valid(row).then(|| ids.value(row).to_owned()),
+                id: (ids.is_valid(row) && ids.value(row).len() <= LONGEST_NAME).then(|| ids.value(row).to_owned()),
                 scores: String::from_utf8_lossy(scores.get(row)).into_owned(),
                 error: dead[row].is_some(),
             };

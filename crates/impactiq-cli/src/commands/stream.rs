@@ -56,8 +56,6 @@ fn score(config: &StreamConfig, context: Context<'_>) -> Outcome<Exit> {
             }
         });
         let done = Service::open(config, runtime.handle(), &stop).map_err(Failure::from).and_then(|service| {
-            let ledger = service.meet()?;
-            tell(&service, context)?;
             let _pages = match config.http {
                 Some(address) => {
                     let pages = runtime.block_on(StreamPages::start(address, service.clone()))?;
@@ -70,6 +68,9 @@ fn score(config: &StreamConfig, context: Context<'_>) -> Outcome<Exit> {
                 }
                 None => None,
             };
+            // The pages answer while the broker is waited for.
+            let ledger = service.meet()?;
+            tell(&service, context)?;
             has_begun.store(true, Ordering::Release);
             let done = service.run(&ledger);
             runtime.block_on(service.log.close());

@@ -1,6 +1,10 @@
 //! `stream`: slips in its configuration are named, and a dry run scores a file of events without a broker or a log.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use crate::harness::Folder;
+use crate::serve::ask_at;
 
 const CONFIG: &str = "model: model
 kafka:
@@ -42,4 +46,34 @@ fn a_dry_run_of_a_file_scores_it_as_any_door_and_writes_nothing() {
     assert!(events[0]["result"]["score"]["scores"]["cate"].is_number(), "{told}");
     assert_eq!(events[1]["result"]["dead_letter"]["reason"], "not_json");
     assert_eq!(folder.names(), before);
+}
+
+#[test]
+fn a_stream_without_its_broker_waits_says_so_and_stops_when_told() {
+    let folder = Folder::with_model();
+    folder.write("stream.yaml", format!("{CONFIG}http: 127.0.0.1:0\n"));
+    let mut child = folder
+        .command(&["stream", "-c", "stream.yaml", "--log-format", "text"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let url = loop {
+        let line = lines.next().expect("it goes on").unwrap();
+        if let Some((_, rest)) = line.split_once("http://") {
+            break rest.split('/').next().unwrap().to_owned();
+        }
+    };
+    // Somebody reads what it says, or it would stop at a full pipe.
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
+    assert!(ask_at(&url, "GET", "/health/live", "").unwrap().ends_with("live"));
+    let ready = ask_at(&url, "GET", "/health/ready", "").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("waiting"), "{ready}");
+    assert!(ask_at(&url, "GET", "/metrics", "").unwrap().contains("impactiq_stream_scored_total 0"));
+    assert!(ask_at(&url, "GET", "/v1/stream", "").unwrap().contains("\"alarms\":[]"));
+    let killed = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(rest.join().unwrap().contains("tried again"));
 }

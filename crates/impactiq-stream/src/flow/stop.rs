@@ -32,6 +32,11 @@ impl Stop {
         self.has_begun.store(true, Ordering::Release);
     }
 
+    /// True while events flow.
+    pub fn is_running(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire) && !self.is_asked()
+    }
+
     /// Nothing more is read from now on.
     pub fn ask(&self) {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);

@@ -18,6 +18,10 @@ use crate::processor::Processed;
 /// How long a question to the broker may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A dead letter longer than this is cut: with its headers it would be longer than what a broker takes by default,
+/// and one event must not keep all others from going on.
+const LONGEST: usize = 950_000;
+
 /// A name no other member has: the one that was given, or a random one.
 pub fn member_name(config: &KafkaConfig) -> String {
     config.member.clone().unwrap_or_else(|| {
@@ -82,6 +86,7 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", "2")
+        .set("message.max.bytes", "1048576")
         .set("allow.auto.create.topics", "false");
     with_properties(client, config)
 }
@@ -207,7 +212,10 @@ impl Topics {
             let key = batch.incoming.key(row);
             let (topic, value, headers) = match (&batch.dead[row], &self.scores, &self.dead_letters) {
                 (None, Some(topic), _) => (topic, Some(batch.messages.get(row)), None),
-                (Some(_), _, Some(topic)) => (topic, batch.incoming.value(row), Some(self.headers(batch, row))),
+                (Some(_), _, Some(topic)) => {
+                    let value = batch.incoming.value(row).map(|value| &value[..value.len().min(LONGEST)]);
+                    (topic, value, Some(self.headers(batch, row)))
+                }
                 _ => continue,
             };
             let mut record = BaseRecord::to(topic);
@@ -232,8 +240,12 @@ impl Topics {
             ("impactiq-offset", offset.as_str()),
             ("impactiq-model", batch.model_of(row)),
         ];
-        pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len()), |headers, (key, value)| {
+        let headers = pairs.iter().fold(OwnedHeaders::new_with_capacity(pairs.len() + 1), |headers, (key, value)| {
             headers.insert(Header { key, value: Some(*value) })
-        })
+        });
+        match batch.incoming.value(row).map(<[u8]>::len).filter(|n| *n > LONGEST) {
+            Some(n) => headers.insert(Header { key: "impactiq-cut", value: Some(&n.to_string()) }),
+            None => headers,
+        }
     }
 }

@@ -28,6 +28,7 @@ fn every_kind_of_poison_becomes_a_dead_letter_with_its_reason() {
         ("too_large", vec![b' '; 3_000]),
         ("duplicate_key", twice.into()),
         ("bad_id", without(1, "id")),
+        ("bad_id", with(1, "id", "x".repeat(1_500).into())),
         ("bad_time", with(2, "time", "noon".into())),
         ("bad_probability", with(3, "assignment_probability", 1.5.into())),
         ("bad_value", with(4, "x1", "much".into())),
