@@ -74,7 +74,8 @@ impl Stop {
     /// Says that something failed, and waits a while.
     pub(crate) fn wait(&self, error: &StreamError, n_failures: &mut u32, figures: &Figures) {
         figures.failed(&error.to_string());
-        if *n_failures == 0 {
+        // The first, and then about every half a minute.
+        if n_failures.is_multiple_of(8) {
             tracing::warn!(%error, "it is tried again until it works");
         }
         // Any number that differs between members and attempts.

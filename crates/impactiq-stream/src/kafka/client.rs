@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -116,16 +116,44 @@ pub(super) fn told(doing: &'static str, error: &KafkaError) -> StreamError {
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
-            tracing::warn!(facility, "{message}");
+            // A broker that is away is told of by the client's error, and every second here.
+            if facility == "FAIL" || facility == "ERROR" {
+                tracing::debug!(facility, "{message}");
+            } else {
+                tracing::warn!(facility, "{message}");
+            }
         }
         RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice => tracing::info!(facility, "{message}"),
         RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::debug!(facility, "{message}"),
     }
 }
 
+/// Lets the same kind of news through every ten seconds only.
+#[derive(Debug, Default)]
+pub(super) struct Rarely(Mutex<Option<Instant>>);
+
+impl Rarely {
+    /// True where it may be told.
+    pub fn may_tell(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= Duration::from_secs(10));
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+
+    /// Tells what a client says went wrong; it tries again by itself.
+    pub fn tell(&self, error: &KafkaError, reason: &str) {
+        if self.may_tell() {
+            tracing::info!(%error, reason, "Kafka");
+        }
+    }
+}
+
 /// Says nothing but what is written down.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Quiet;
+#[derive(Debug, Default)]
+pub(super) struct Quiet(Rarely);
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -133,7 +161,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::info!(%error, reason, "Kafka");
+        self.0.tell(&error, reason);
     }
 }
 
@@ -144,6 +172,7 @@ impl rdkafka::consumer::ConsumerContext for Quiet {}
 pub(super) struct Deliveries {
     failed: AtomicU64,
     last: Mutex<Option<KafkaError>>,
+    news: Rarely,
 }
 
 impl ClientContext for Deliveries {
@@ -152,7 +181,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::info!(%error, reason, "Kafka");
+        self.news.tell(&error, reason);
     }
 }
 

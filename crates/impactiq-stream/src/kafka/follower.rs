@@ -129,7 +129,7 @@ impl Feed {
             _ => return Err(StreamError::Stopped { what: "live uplift" }),
         };
         let client: BaseConsumer<Quiet> =
-            reader(kafka).create_with_context(Quiet).map_err(|error| told("making a client", &error))?;
+            reader(kafka).create_with_context(Quiet::default()).map_err(|error| told("making a client", &error))?;
         let mut list = TopicPartitionList::new();
         let mut partitions = Vec::new();
         for topic in [&scores, &outcomes] {

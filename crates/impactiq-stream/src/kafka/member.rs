@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::runtime::Handle;
 
-use super::client::{self, PATIENCE, told};
+use super::client::{self, PATIENCE, Rarely, told};
 use super::position::{Begin, Known, begin};
 use crate::config::KafkaConfig;
 use crate::error::StreamError;
@@ -48,11 +48,12 @@ pub(super) struct Membership {
     failure: Mutex<Option<StreamError>>,
     /// Positions before which all is done.
     done: Mutex<BTreeMap<i32, i64>>,
+    pub news: Rarely,
 }
 
 impl Membership {
     pub fn new(member: Member) -> Self {
-        Membership { member, failure: Mutex::default(), done: Mutex::default() }
+        Membership { member, failure: Mutex::default(), done: Mutex::default(), news: Rarely::default() }
     }
 
     /// The failure, once.
@@ -148,7 +149,7 @@ impl ClientContext for Membership {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::info!(%error, reason, "Kafka");
+        self.news.tell(&error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {

@@ -26,7 +26,7 @@ impl Cluster {
     /// [`StreamError::Kafka`]; passing where nobody answers.
     pub fn connect(config: &KafkaConfig) -> Result<Cluster, StreamError> {
         let client: BaseConsumer<Quiet> =
-            reader(config).create_with_context(Quiet).map_err(|error| told("making a client", &error))?;
+            reader(config).create_with_context(Quiet::default()).map_err(|error| told("making a client", &error))?;
         // Metadata first: the reason why nobody answers is in its error.
         client.fetch_metadata(Some(&config.events), PATIENCE).map_err(|error| told("connecting", &error))?;
         let id = client.client().fetch_cluster_id(PATIENCE).ok_or_else(|| StreamError::Kafka {

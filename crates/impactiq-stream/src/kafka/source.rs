@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{consumer, list, told};
+use super::client::{Rarely, consumer, list, told};
 use super::member::{Member, Membership};
 use crate::config::Delivery;
 use crate::error::StreamError;
@@ -110,7 +110,7 @@ impl Source for KafkaSource {
                         into.push(place, timestamp, message.key(), message.payload());
                     }
                 }
-                Some(Err(error)) => give_up_or_go_on(&error)?,
+                Some(Err(error)) => give_up_or_go_on(&error, &self.consumer.context().news)?,
                 None if is_first && Instant::now() < until => {}
                 None => return Ok(Taken::Some),
             }
@@ -163,7 +163,7 @@ impl Source for KafkaSource {
 }
 
 /// What passes is waited out by librdkafka itself.
-fn give_up_or_go_on(error: &KafkaError) -> Result<(), StreamError> {
+fn give_up_or_go_on(error: &KafkaError, news: &Rarely) -> Result<(), StreamError> {
     let failure = told("reading events", error);
     let is_gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
     if is_gone || !failure.is_passing() {
@@ -174,6 +174,6 @@ fn give_up_or_go_on(error: &KafkaError) -> Result<(), StreamError> {
         };
         return Err(StreamError::Kafka { doing: "reading events", detail, passing: false });
     }
-    tracing::info!(%error, "reading events");
+    news.tell(error, "reading events");
     Ok(())
 }

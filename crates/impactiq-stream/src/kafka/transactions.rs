@@ -33,6 +33,8 @@ pub struct TransactionSink {
     consumer: Arc<BaseConsumer<Membership>>,
     // It answers its own events on a thread: ending a transaction waits for them.
     producer: Option<ThreadedProducer<Deliveries>>,
+    /// One whose beginning takes long: it is asked again, never replaced while it may still succeed.
+    beginning: Option<ThreadedProducer<Deliveries>>,
     /// The last transaction may or may not have been committed.
     is_uncertain: bool,
     stop: Arc<Stop>,
@@ -47,8 +49,31 @@ impl TransactionSink {
             config: config.clone(),
             consumer: source.consumer(),
             producer: None,
+            beginning: None,
             is_uncertain: false,
             stop: Arc::clone(stop),
+        }
+    }
+
+    /// A sender that may begin transactions. librdkafka asks to repeat a beginning that takes long on the same client;
+    /// another one under the same id would be in its way.
+    fn begin(&mut self) -> Result<ThreadedProducer<Deliveries>, StreamError> {
+        let made = match self.beginning.take() {
+            Some(made) => made,
+            None => self.make()?,
+        };
+        match made.init_transactions(PATIENCE) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                let may_repeat = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+                if may_repeat {
+                    self.beginning = Some(made);
+                } else {
+                    retire(made);
+                }
+                let detail = error.to_string();
+                Err(StreamError::Kafka { doing: "beginning transactions", detail, passing: true })
+            }
         }
     }
 
@@ -57,12 +82,18 @@ impl TransactionSink {
         if !self.config.kafka.properties.contains_key("transaction.timeout.ms") {
             client.set("transaction.timeout.ms", TRANSACTION_MS);
         }
-        let made: ThreadedProducer<Deliveries> = client
+        client
             .set("transactional.id", &self.id)
             .create_with_context(Deliveries::default())
-            .map_err(|error| told("making a client", &error))?;
-        made.init_transactions(PATIENCE * 3).map_err(|error| told("beginning transactions", &error))?;
-        Ok(made)
+            .map_err(|error| told("making a client", &error))
+    }
+
+    /// Another sender takes over; whether the last transaction was committed is to be found out.
+    fn replace(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            retire(producer);
+        }
+        self.is_uncertain = true;
     }
 
     /// The positions behind the batch, and those of them that are committed already.
@@ -82,13 +113,13 @@ impl TransactionSink {
 
     fn try_deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
         if self.producer.is_none() {
-            self.producer = Some(self.make()?);
+            self.producer = Some(self.begin()?);
         }
         let mut without = without.to_vec();
         if self.is_uncertain {
             without.extend(self.settled(&batch.ends)?);
-            self.is_uncertain = false;
         }
+        self.is_uncertain = false;
         // The generation first, then the look at what is ours: if a partition goes away in between, its next
         // owner has another generation, and this one is refused.
         let group = self.consumer.group_metadata().ok_or(StreamError::Stopped { what: "the group" })?;
@@ -167,18 +198,22 @@ impl TransactionSink {
         let _ = producer.context().check();
         if let Err(error) = aborted {
             tracing::warn!(%error, "a transaction could not be ended; a new sender takes over");
-            self.producer = None;
-            self.is_uncertain = true;
+            self.replace();
         }
     }
+}
+
+/// Ends a sender on a thread of its own: one that has failed may take long to go.
+fn retire(producer: ThreadedProducer<Deliveries>) {
+    // Without a thread it is ended here.
+    let _ = std::thread::Builder::new().name("old sender".into()).spawn(move || drop(producer));
 }
 
 impl Sink for TransactionSink {
     fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
         let done = self.try_deliver(batch, without);
         if done.is_err() && self.producer.as_ref().is_some_and(|producer| producer.client().fatal_error().is_some()) {
-            self.producer = None;
-            self.is_uncertain = true;
+            self.replace();
         }
         done
     }
