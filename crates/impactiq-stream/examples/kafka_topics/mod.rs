@@ -40,6 +40,17 @@ pub async fn create(brokers: &str, names: &[&str], n_partitions: i32) -> Result<
             Err((name, code)) => return Err(format!("topic '{name}' was not made: {code}").into()),
         }
     }
+    // A topic is there before its partitions have leaders, and questions about them fail until then.
+    let asking: BaseConsumer = client(brokers).create()?;
+    let began = Instant::now();
+    for (name, partition) in names.iter().flat_map(|name| (0..n_partitions).map(move |partition| (*name, partition))) {
+        while let Err(error) = asking.fetch_watermarks(name, partition, PATIENCE) {
+            if began.elapsed() > PATIENCE {
+                return Err(error.into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     Ok(())
 }
 

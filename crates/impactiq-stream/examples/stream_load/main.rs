@@ -208,26 +208,17 @@ impl Load {
         let mut began = None;
         let mut sampled = Instant::now();
         loop {
-            match consumer.poll(Duration::from_millis(20)) {
-                Some(Ok(message)) => {
-                    let arrived = now();
-                    let (number, time) = id_and_time(message.payload().unwrap_or_default())?;
-                    shared.answered.fetch_add(1, Ordering::AcqRel);
-                    let at = number.saturating_sub(self.first) as usize;
-                    if seen.known.len() <= at {
-                        seen.known.resize(at + 1, false);
-                    }
-                    if std::mem::replace(&mut seen.known[at], true) {
-                        seen.repeated += 1;
-                    }
-                    quiet = Instant::now();
-                    if seen.measuring() {
-                        seen.latencies.push((arrived - time) as f32 / 1000.0);
-                    }
-                    began.get_or_insert(quiet);
+            // A topic that was made a moment ago has no leader yet; one that never gets one ends by the silence.
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(20)) {
+                let arrived = now();
+                let (number, time) = id_and_time(message.payload().unwrap_or_default())?;
+                shared.answered.fetch_add(1, Ordering::AcqRel);
+                seen.note(number.saturating_sub(self.first) as usize);
+                quiet = Instant::now();
+                if seen.measuring() {
+                    seen.latencies.push((arrived - time) as f32 / 1000.0);
                 }
-                // A topic that was made a moment ago has no leader yet; one that never gets one ends by the silence.
-                Some(Err(_)) | None => {}
+                began.get_or_insert(quiet);
             }
             if let Some(began) = began {
                 seen.mark(began, self);
@@ -278,6 +269,16 @@ struct Seen {
 }
 
 impl Seen {
+    /// A score came for the event of this number.
+    fn note(&mut self, at: usize) {
+        if self.known.len() <= at {
+            self.known.resize(at + 1, false);
+        }
+        if std::mem::replace(&mut self.known[at], true) {
+            self.repeated += 1;
+        }
+    }
+
     fn measuring(&self) -> bool {
         self.since.is_some() && self.until.is_none()
     }

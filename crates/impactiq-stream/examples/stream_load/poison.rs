@@ -23,7 +23,7 @@ pub fn value(number: u64, rest: &str) -> Vec<u8> {
     match KINDS[(number % 8) as usize] {
         "not_json" => good[..good.len() / 2].into(),
         "not_an_object" => format!("[{good}]").into(),
-        "not_utf8" => [good[..good.len() - 1].as_bytes(), b",\"note\":\"\xff\"}"].concat(),
+        "not_utf8" => [&good.as_bytes()[..good.len() - 1], b",\"note\":\"\xff\"}"].concat(),
         "too_deep" => format!("{},\"note\":{}{}}}", &good[..good.len() - 1], "[".repeat(100), "]".repeat(100)).into(),
         "too_large" => format!("{},\"note\":\"{}\"}}", &good[..good.len() - 1], "x".repeat(5000)).into(),
         "bad_id" => format!("{{\"id\":[1],\"time\":{time},{rest}").into(),

@@ -22,7 +22,7 @@ mod verdict;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -153,10 +153,9 @@ fn play(round: &Round) -> Result<Value, Failure> {
     let mut crowd = Crowd::new(&round.binary, &config, &folder);
 
     let enough = AtomicBool::new(false);
-    let produced = AtomicU64::new(0);
     let mut done = Disturbances::default();
     let placed = std::thread::scope(|scope| -> Result<Vec<Placed>, Failure> {
-        let writer = scope.spawn(|| produce(round, &names, &enough, &produced));
+        let writer = scope.spawn(|| produce(round, &names, &enough));
         let disturbed = disturb(round, &mut crowd, &store, &runtime, &mut done);
         enough.store(true, Ordering::Relaxed);
         let placed = writer.join().map_err(|_| "the producer's thread died")??;
@@ -193,7 +192,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
 }
 
 /// Produces events at a steady rate until there has been enough trouble.
-fn produce(round: &Round, names: &Names, enough: &AtomicBool, produced: &AtomicU64) -> Result<Vec<Placed>, Failure> {
+fn produce(round: &Round, names: &Names, enough: &AtomicBool) -> Result<Vec<Placed>, Failure> {
     let writer = Writer::new(&round.brokers, &names.events)?;
     let began = Instant::now();
     let mut number = 0;
@@ -204,7 +203,6 @@ fn produce(round: &Round, names: &Names, enough: &AtomicBool, produced: &AtomicU
             writer.put(number, event.partition(round.partitions), &event.key(), &event.value())?;
             number += 1;
         }
-        produced.store(number, Ordering::Relaxed);
         sleep(Duration::from_millis(5));
     }
     writer.finish()
@@ -223,7 +221,7 @@ fn disturb(
     crowd.fill(wanted)?;
     // The first events must be through, or the kills would meet nobody at work.
     wait_for_rows(crowd, store, runtime, 1)?;
-    let mut background = Background::default();
+    let mut background = Background { round, store, runtime, threads: Vec::new() };
     let mut step = 0;
     loop {
         step += 1;
@@ -232,7 +230,7 @@ fn disturb(
         if is_over && done.stalls >= round.stalls() && done.broker() >= round.broker {
             return background.end();
         }
-        background.begin_one(round, store, runtime, done, crowd.n_killed, &|key, n| draws.child(step).below(key, n))?;
+        background.begin_one(done, crowd.n_killed, &draw);
         // Half of the kills wait until somebody has worked since the last one; the others come when they come.
         if draw(0, 2) == 0 && background.is_quiet() {
             wait_for_progress(store, runtime, Duration::from_secs(10));
@@ -254,41 +252,37 @@ fn disturb(
 }
 
 /// What goes on beside the kills, one thing at a time.
-#[derive(Default)]
-struct Background {
+struct Background<'a> {
+    round: &'a Round,
+    store: &'a Store,
+    runtime: &'a tokio::runtime::Runtime,
     threads: Vec<std::thread::JoinHandle<Result<(), String>>>,
 }
 
-impl Background {
+impl Background<'_> {
     fn is_quiet(&self) -> bool {
         self.threads.iter().all(std::thread::JoinHandle::is_finished)
     }
 
-    fn begin_one(
-        &mut self,
-        round: &Round,
-        store: &Store,
-        runtime: &tokio::runtime::Runtime,
-        done: &mut Disturbances,
-        n_killed: u64,
-        draw: &dyn Fn(u64, u64) -> u64,
-    ) -> Result<(), Failure> {
+    /// Begins the next one when its turn has come.
+    fn begin_one(&mut self, done: &mut Disturbances, n_killed: u64, draw: &dyn Fn(u64, u64) -> u64) {
+        let round = self.round;
         if !self.is_quiet() {
-            return Ok(());
+            return;
         }
         // Spread over the round: stalls and restarts in turn.
         let n_all = round.stalls() + round.broker;
         let n_done = done.stalls + done.broker();
         if n_done >= n_all || n_killed * (n_all + 1) < round.kills * (n_done + 1) {
-            return Ok(());
+            return;
         }
         let stalls_now = done.stalls < round.stalls() && (n_done % 2 == 1 || done.broker() >= round.broker);
         if stalls_now {
             done.stalls += 1;
-            let (store, stall, handle) = (store.clone(), round.stall, runtime.handle().clone());
+            let (store, stall, handle) = (self.store.clone(), round.stall, self.runtime.handle().clone());
             self.threads
                 .push(std::thread::spawn(move || handle.block_on(store.stall(stall)).map_err(|e| e.to_string())));
-            return Ok(());
+            return;
         }
         let word = if draw(7, 2) == 0 { "kill" } else { "stop" };
         *(if word == "kill" { &mut done.broker_kills } else { &mut done.broker_stops }) += 1;
@@ -298,7 +292,6 @@ impl Background {
             sleep(away);
             broker(&control, "start")
         }));
-        Ok(())
     }
 
     fn end(self) -> Result<(), Failure> {
