@@ -76,12 +76,17 @@ impl Partitions {
     }
 
     fn count(&self, events: &Incoming, change: impl Fn(usize, usize) -> usize) {
-        let mut rows: BTreeMap<(i32, i64), usize> = BTreeMap::new();
-        (0..events.len()).map(|row| events.place(row)).for_each(|place| {
-            *rows.entry((place.partition, place.epoch)).or_default() += 1;
-        });
+        // Events of a partition come in runs; a batch is counted often while it waits.
+        let mut runs: Vec<((i32, i64), usize)> = Vec::new();
+        for place in (0..events.len()).map(|row| events.place(row)) {
+            let right = (place.partition, place.epoch);
+            match runs.last_mut() {
+                Some((last, n)) if *last == right => *n += 1,
+                _ => runs.push((right, 1)),
+            }
+        }
         let mut entries = self.lock();
-        for ((partition, epoch), n) in rows {
+        for ((partition, epoch), n) in runs {
             if let Some(entry) = entries.get_mut(&partition).filter(|entry| entry.held.epoch == epoch) {
                 entry.under_way = change(entry.under_way, n);
             }

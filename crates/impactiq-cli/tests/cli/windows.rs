@@ -37,6 +37,29 @@ fn events_gain_what_was_known_of_their_user_before_them() {
 }
 
 #[test]
+fn a_file_with_types_can_be_trained_on() {
+    let folder = Folder::new();
+    folder.write("stream.yaml", CONFIG);
+    let mut events = String::from("user_id,time,kind,amount,t,y\n");
+    for n in 0..400u32 {
+        let (day, t) = (1 + n % 28, n / 2 % 2);
+        events.push_str(&format!(
+            "u{},2026-01-{day:02}T00:00:{:02}Z,purchase,{n},{t},{}\n",
+            n % 50,
+            n % 60,
+            n * 7 % 3 / 2
+        ));
+    }
+    folder.write("events.csv", events);
+    folder.run(&["windows", "-c", "stream.yaml", "-d", "events.csv", "-o", "features.parquet"]).succeeded();
+    let config = "data: {path: features.parquet}\nroles: {treatment: t, control: 0, outcome: y, \
+                  features: [purchases_7d, spend_7d]}\nnuisance: {kind: logistic, folds: 2}\n\
+                  learner: {kind: t, base: logistic}\n";
+    folder.write("config.yaml", config);
+    folder.run(&["train", "-c", "config.yaml", "-o", "model"]).succeeded();
+}
+
+#[test]
 fn a_definition_that_cannot_be_is_named_with_what_to_write() {
     let folder = Folder::new();
     folder.write("events.csv", EVENTS);

@@ -104,7 +104,9 @@ impl Membership {
             self.member.partitions.give(partition, held);
             tracing::info!(partition, epoch = held.epoch, next = held.logged_before, read_from, "partition taken");
         }
-        consumer.incremental_assign(list).map_err(|error| told("taking partitions", &error))
+        consumer.incremental_assign(list).map_err(|error| told("taking partitions", &error))?;
+        // A partition that was held back when it went away is held back still: librdkafka remembers.
+        consumer.resume(list).map_err(|error| told("letting partitions flow", &error))
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use impactiq_data::{DataError, Watch};
-use impactiq_io::{Batches, IoError, PassThrough, Source, Writer};
+use impactiq_data::{DataError, Schema as ColumnTypes, Watch};
+use impactiq_io::{Batches, Format, IoError, PassThrough, RowError, Source, Writer, format_of, read_schema};
 use rayon::prelude::*;
 
 use super::events::Events;
@@ -112,7 +112,8 @@ fn of_user(plan: &WindowPlan, parts: &[Events], rows: &[Place]) -> Vec<(usize, V
 
 /// Writes a source with its features as further columns, rows in the source's order.
 ///
-/// Columns that windows read come out as they were cast; all others as they stand in the source.
+/// Columns that windows read come out as they were cast; all others as they stand in the source. From CSV into a format
+/// with types they get the types that `train` would see.
 ///
 /// # Errors
 /// As [`features_of_file`]; [`StreamError::Data`] for a feature named like a column;
@@ -124,13 +125,21 @@ pub fn write_features(
     overwrite: bool,
     watch: &dyn Watch,
 ) -> Result<FileFeatures, StreamError> {
-    let mut batches = Batches::open(source, plan.schema(), &PassThrough::All)?;
+    let known = known_columns(source, plan, output)?;
+    let mut batches = Batches::open(source, &known, &PassThrough::All)?;
     let schema = with_features(&batches.schema(), plan)?;
     let mut writer = Writer::create(output, &schema, overwrite)?;
     let found = features_of_file(source, plan, watch)?;
     let mut start = 0;
     while let Some(batch) = batches.next() {
-        let rows = batch?.rows;
+        let batch = batch?;
+        // What windows read may be missing; what only passes through must not be lost on the way.
+        let is_of_windows = |column: &str| plan.schema().fields().iter().any(|field| field.name == column);
+        if let Some(error) = batch.errors.into_iter().find(|error| !is_of_windows(&error.column)) {
+            let row = batch.row_ids[error.row as usize];
+            return Err(IoError::from(RowError { row, ..error }).into());
+        }
+        let rows = batch.rows;
         let end = start + rows.num_rows();
         // A file that grew since it was read: its new rows were never looked at.
         if found.columns.first().is_some_and(|column| end > column.len()) {
@@ -154,6 +163,22 @@ pub fn write_features(
     }
     writer.finish()?;
     Ok(found)
+}
+
+/// The columns whose types are known: those that windows read, and, from text into types, all others.
+fn known_columns(source: &Source, plan: &WindowPlan, output: &Path) -> Result<ColumnTypes, StreamError> {
+    let is_text = |path: &Path| matches!(format_of(path), Some((Format::Csv, _)));
+    let from_text = source.paths.iter().any(|path| is_text(Path::new(path)));
+    if !from_text || is_text(output) {
+        return Ok(plan.schema().clone());
+    }
+    let mut fields = plan.schema().fields().to_vec();
+    for field in read_schema(source)?.schema.fields() {
+        if fields.iter().all(|known| known.name != field.name) {
+            fields.push(field.clone());
+        }
+    }
+    Ok(ColumnTypes::new(fields)?)
 }
 
 fn with_features(rows: &SchemaRef, plan: &WindowPlan) -> Result<SchemaRef, StreamError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use impactiq_stream::StreamConfig;
@@ -16,6 +16,7 @@ use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::house::{House, row};
 
@@ -207,6 +208,37 @@ fn with_transactions_each_score_is_seen_once() {
     let mut wanted: Vec<String> = (0..400).map(|n| format!("e{n}")).collect();
     wanted.sort_unstable();
     assert_eq!(ids(&broker.read("scores")), wanted);
+}
+
+#[test]
+fn a_partition_that_was_held_back_when_it_went_away_flows_when_it_comes_back() {
+    let Some(broker) = Broker::find() else { return };
+    let house = House::new();
+    let store = house.folder.path().join("held.db").display().to_string();
+    broker.make_topics(&house, &["events", "scores", "dead"]);
+    broker.send("events", messages(0..2_000));
+    let config = broker.config(&house, &store, ", batch_rows: 20, in_flight_rows: 40", "");
+    let is_disturbed = AtomicBool::new(false);
+    let (service, done) = run_until(&house, &config, |service| {
+        let n = n_logged(service);
+        if n >= 100 && !is_disturbed.swap(true, Ordering::Relaxed) {
+            // The store stalls until reading is held back; then somebody else takes the partitions and vanishes.
+            house.runtime.block_on(async {
+                let mut other = SqliteConnection::connect(&store).await.unwrap();
+                let mut transaction = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                sqlx::query("UPDATE impactiq_stream_offsets SET epoch = epoch + 1")
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
+                transaction.commit().await.unwrap();
+            });
+        }
+        n == 2_000
+    });
+    done.unwrap();
+    assert_eq!(n_logged(&service), 2_000);
+    assert!(service.figures.now().stale >= 1);
 }
 
 #[test]
