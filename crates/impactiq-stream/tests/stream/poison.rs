@@ -69,15 +69,15 @@ fn every_kind_of_poison_becomes_a_dead_letter_with_its_reason() {
 fn a_key_very_like_a_missing_column_is_told_and_a_look_up_that_does_not_know_it() {
     let house = House::new();
     let table = house.folder.path().join("crm.csv");
-    std::fs::write(&table, "user,region,x2\nu1,north,0.5\nu2,south,0.25\n").unwrap();
+    std::fs::write(&table, "user,x2\nu1,0.5\nu2,0.25\n").unwrap();
     let more = format!("lookup: {{file: {}, key: user}}\n", table.display());
     let opened = house.open(&house.config(&house.stores()[0], "", &more));
     let lines = [
-        r#"{"id": "a", "time": "2026-03-01", "user": "u1", "x1": 1}"#,
-        r#"{"id": "b", "time": "2026-03-01", "user": "nobody", "x1": 1}"#,
+        r#"{"id": "a", "time": "2026-03-01", "user": "u1", "x1": 1, "region": "north"}"#,
+        r#"{"id": "b", "time": "2026-03-01", "user": "nobody", "x1": 1, "region": "north"}"#,
         r#"{"id": "c", "time": "2026-03-01", "user": "nobody", "x1": 1, "x2": 0.5, "region": "north"}"#,
-        r#"{"id": "d", "time": "2026-03-01", "x1": 1}"#,
-        r#"{"id": "e", "time": "2026-03-01", "user": "u2", "x_1": 1}"#,
+        r#"{"id": "d", "time": "2026-03-01", "x1": 1, "region": "north"}"#,
+        r#"{"id": "e", "time": "2026-03-01", "user": "u2", "x1": 1, "regionn": "north"}"#,
         r#"{"id": "f", "time": "2026-03-01", "user": "u2", "x1": 1, "x2": 0.5, "region": "north"}"#,
     ];
     let (done, sent) = opened.run(lines.iter().map(|line| event(0, line.as_bytes().to_vec())).collect(), None);
