@@ -173,6 +173,6 @@ mod tests {
         assert_eq!(begin(&["a"], 2, (4, 2)), 2);
         assert_eq!(begin(&["a"], 2, (5, 4)), 2);
         assert_eq!(begin(&["a"], 3, (6, 5)), 2);
-        assert_eq!(*asked.0.lock().unwrap(), ["a", "b", "c", "b", "a"]);
+        assert_eq!(*asked.0.lock().unwrap(), ["a", "b", "c", "b", "a", "a"]);
     }
 }
