@@ -1,6 +1,6 @@
 //! One file per command, and what they share: context, loading, conditions.
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, DemoPart};
 use crate::exit::{Exit, Outcome};
 
 mod check;
@@ -8,6 +8,7 @@ mod completions;
 mod context;
 mod data;
 mod demo;
+mod demo_stream;
 mod evaluate;
 mod gate;
 mod init;
@@ -41,7 +42,10 @@ pub fn run(cli: &Cli, context: Context<'_>) -> Outcome<Exit> {
         Command::PseudoExperiment(args) => pseudo_experiment::run(args, context),
         Command::Synth(args) => synth::run(args, context),
         Command::Data(args) => data::run(args, context),
-        Command::Demo(args) => demo::run(args, context),
+        Command::Demo(args) => match &args.part {
+            Some(DemoPart::Stream(args)) => demo_stream::run(args, context),
+            None => demo::run(args, context),
+        },
         Command::Completions(args) => completions::run(args, context),
         Command::Reference(args) => reference::run(args, context),
     }

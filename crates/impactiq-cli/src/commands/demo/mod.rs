@@ -14,12 +14,11 @@ use super::context::{Context, write_text};
 use super::evaluate::evaluated::Evaluated;
 use super::load::read_config;
 use super::{check, evaluate, init, score, synth, train};
-use crate::args::{DemoArgs, DemoPart, EvaluateArgs, Global, ScoreArgs};
+use crate::args::{DemoArgs, EvaluateArgs, Global, ScoreArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
 
 mod dashboard;
-mod stream;
 mod words;
 
 /// The seed of the generated trial.
@@ -29,16 +28,17 @@ const TRIAL_SEED: u64 = 1;
 const MARKER: &str = ".impactiq-demo";
 
 /// The folder of a trial's model.
-const MODEL: &str = "model";
+pub(super) const MODEL: &str = "model";
 
 /// A trial of the tour.
-struct Trial {
+pub(super) struct Trial {
     /// Its folder.
-    key: &'static str,
+    pub key: &'static str,
     heading: &'static str,
     /// What it is about.
     story: &'static str,
-    data: &'static str,
+    /// The name of its file.
+    pub data: &'static str,
     config: &'static str,
     /// The path in the configuration that is replaced by the tour's own.
     config_path: &'static str,
@@ -56,7 +56,8 @@ const THORNTON: Trial = Trial {
     words: words::Words { offered: "offered money", acted: "came to collect their result" },
 };
 
-const CRITEO: Trial = Trial {
+/// The generated trial.
+pub(super) const CRITEO: Trial = Trial {
     key: "criteo",
     heading: "2. A generated trial in the shape of Criteo's advertising data",
     story: "85 % of the people could be shown advertisements, 15 % could not, by lot. The effect of every single person \
@@ -74,9 +75,6 @@ const THORNTON_DATA: &[u8] = include_bytes!("../../../../../data/thornton_hiv.cs
 /// # Errors
 /// A [`Failure`]; what this tour wrote is taken away then.
 pub fn run(args: &DemoArgs, context: Context<'_>) -> Outcome<Exit> {
-    if let Some(DemoPart::Stream(args)) = &args.part {
-        return stream::run(args, context);
-    }
     prepare(&args.output)?;
     let toured = tour(args, context);
     context.watch.clear();
@@ -188,7 +186,8 @@ fn walk(
     }))
 }
 
-fn judge(paths: &Paths, context: Context<'_>) -> Outcome<Evaluated> {
+/// Evaluates a model on its hold-out and leaves what was found with it.
+pub(super) fn judge(paths: &Paths, context: Context<'_>) -> Outcome<Evaluated> {
     // The model knows its own settings: none of the tour's flags concern them.
     let global = Global { set: Vec::new(), seed: None, ..context.global.clone() };
     let inner = Context { global: &global, ..context };
@@ -211,15 +210,17 @@ fn judge(paths: &Paths, context: Context<'_>) -> Outcome<Evaluated> {
 }
 
 /// What lies where in a trial's folder.
-struct Paths {
-    model: PathBuf,
+pub(super) struct Paths {
+    /// The model directory.
+    pub model: PathBuf,
     charts: PathBuf,
     report: PathBuf,
     scores: PathBuf,
 }
 
 impl Paths {
-    fn of(folder: &Path) -> Self {
+    /// The places in a folder.
+    pub fn of(folder: &Path) -> Self {
         let charts = folder.join("charts");
         // An existing folder is fine, and one that cannot be made shows when a chart is written.
         let _ = fs::create_dir_all(&charts);
@@ -243,7 +244,7 @@ impl Paths {
 }
 
 /// The example configuration with the tour's own path.
-fn config_text(trial: &Trial, data: &Path) -> String {
+pub(super) fn config_text(trial: &Trial, data: &Path) -> String {
     let path = data.display().to_string();
     let lines = trial.config.lines().map(|line| {
         if line.trim_start().starts_with("path:") {
@@ -256,7 +257,7 @@ fn config_text(trial: &Trial, data: &Path) -> String {
 }
 
 /// Makes the folder, or empties the one of an earlier tour; never anybody else's.
-fn prepare(folder: &Path) -> Outcome<()> {
+pub(super) fn prepare(folder: &Path) -> Outcome<()> {
     let marker = folder.join(MARKER);
     if folder.symlink_metadata().is_ok() && !marker.is_file() {
         let is_empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
@@ -277,7 +278,8 @@ fn prepare(folder: &Path) -> Outcome<()> {
     write_text(&marker, "`impactiq demo` replaces the folders thornton and criteo beside this file.\n")
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+/// A folder that cannot be written.
+pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("the folder cannot be written: {error}"), "choose another folder: impactiq demo --output DIR")
         .at(path.display())
 }

@@ -19,12 +19,12 @@ use impactiq_stream::service::{self, Service};
 use impactiq_stream::{StreamConfig, StreamError};
 use serde_json::{Map, Value, json};
 
-use super::super::context::{Context, write_text};
-use super::super::load::read_config;
-use super::super::serve::runtime;
-use super::super::stream::summary;
-use super::super::{synth, train};
-use super::{CRITEO, MODEL, Paths, config_text, judge, prepare, unwritable};
+use super::context::{Context, write_text};
+use super::demo::{CRITEO, MODEL, Paths, config_text, judge, prepare, unwritable};
+use super::load::read_config;
+use super::serve::runtime;
+use super::stream::summary;
+use super::{synth, train};
 use crate::args::DemoStreamArgs;
 use crate::exit::{Exit, Outcome};
 use crate::output::number;
