@@ -23,6 +23,9 @@ use crate::house::{House, row};
 /// Longer than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// A message: key, value and headers.
+type Read = (Vec<u8>, Vec<u8>, BTreeMap<String, String>);
+
 /// Topics of their own on the broker.
 struct Broker {
     address: String,
@@ -76,7 +79,7 @@ impl Broker {
     }
 
     /// Every committed message of a topic: key, value and headers.
-    fn read(&self, name: &str) -> Vec<(Vec<u8>, Vec<u8>, BTreeMap<String, String>)> {
+    fn read(&self, name: &str) -> Vec<Read> {
         let consumer: BaseConsumer =
             self.client().set("group.id", "test").set("isolation.level", "read_committed").create().unwrap();
         let topic = self.topic(name);
@@ -144,7 +147,7 @@ fn n_logged(service: &Service) -> u64 {
     now.scored + now.n_dead()
 }
 
-fn ids(messages: &[(Vec<u8>, Vec<u8>, BTreeMap<String, String>)]) -> Vec<String> {
+fn ids(messages: &[Read]) -> Vec<String> {
     let id = |value: &[u8]| serde_json::from_slice::<Value>(value).unwrap()["id"].as_str().unwrap().to_owned();
     let mut ids: Vec<String> = messages.iter().map(|message| id(&message.1)).collect();
     ids.sort_unstable();

@@ -163,7 +163,7 @@ impl Opened {
             rows.extend(page);
             after = next;
             if after.is_none() {
-                rows.sort_by_key(|row| place(row));
+                rows.sort_by_key(place);
                 return rows;
             }
         }
@@ -183,7 +183,7 @@ pub fn place(row: &StoredScore) -> (i32, i64) {
 pub fn row(n: u64) -> Value {
     let region = ["north", "south", "west"][(n % 3) as usize];
     json!({"id": format!("e{n}"), "time": format!("2026-03-01T12:{:02}:{:02}Z", n / 60 % 60, n % 60), "user": format!("u{}", n % 7),
-        "kind": if n % 4 == 0 { "buy" } else { "view" }, "x1": n as f64 / 7.0 - 2.0, "x2": 0.1 * (n % 9) as f64, "region": region})
+        "kind": if n.is_multiple_of(4) { "buy" } else { "view" }, "x1": n as f64 / 7.0 - 2.0, "x2": 0.1 * (n % 9) as f64, "region": region})
 }
 
 pub fn event(partition: i32, value: Vec<u8>) -> MemoryEvent {
