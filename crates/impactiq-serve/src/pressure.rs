@@ -1,15 +1,15 @@
-//! Whether there is more to do than can be done: how late the server itself is, and how many requests are turned
+//! Whether there is more to do than can be done: how long work waits for its turn, and how many requests are turned
 //! away for it.
 //!
-//! Requests that wait in their connections are not seen by anybody. But whatever waits makes everything late,
-//! a timer too: how late the server comes to a timer is how long a request waits before it is looked at. A single
-//! stall is no queue, so the smallest delay of a while counts (the idea of CoDel, Nichols and Jacobson 2012), and
-//! the share that is turned away follows it.
+//! Requests that wait in their connections are not seen by anybody. But whatever waits makes everything wait, so a
+//! task that does nothing is put in line behind them, and the time until its turn is how long a request waits before it
+//! is looked at. A single stall is no queue, so the smallest delay of a while counts (the idea of CoDel, Nichols and
+//! Jacobson 2012), and the share that is turned away follows it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Between looks at the clock while requests come.
+/// Between looks at the line while requests come.
 const PULSE: Duration = Duration::from_millis(5);
 /// The same while none come.
 const QUIET_PULSE: Duration = Duration::from_millis(100);
@@ -79,17 +79,23 @@ impl Governor {
     }
 }
 
-/// Looks at the clock for as long as it is polled.
+/// How long a task waits for its turn now.
+async fn wait_in_line() -> Duration {
+    let began = Instant::now();
+    let probe = tokio::spawn(async move { began.elapsed() });
+    // The newest task of a worker may go before all others; this one takes that place from the probe.
+    drop(tokio::spawn(async {}));
+    // A probe cannot panic, and is aborted only when everything is.
+    probe.await.unwrap_or_default()
+}
+
+/// Looks at the line for as long as it is polled.
 pub(crate) async fn watch(pressure: &Pressure) {
     let mut governor = Governor::new();
     loop {
         let is_quiet = !pressure.asked.swap(false, Ordering::Relaxed) && governor.share == 0.0;
-        let nap = if is_quiet { QUIET_PULSE } else { PULSE };
-        let due = Instant::now() + nap;
-        tokio::time::sleep(nap).await;
-        // The run-time's timers are a millisecond rough.
-        let late = due.elapsed().saturating_sub(Duration::from_millis(1));
-        pressure.set(governor.observe(late));
+        tokio::time::sleep(if is_quiet { QUIET_PULSE } else { PULSE }).await;
+        pressure.set(governor.observe(wait_in_line().await));
     }
 }
 
