@@ -115,8 +115,8 @@ impl Crowd {
                 continue;
             };
             let member = self.members.swap_remove(at);
-            // One that was told to go before it had begun says that it was interrupted.
-            let may_leave = status.success() || status.code() == Some(130);
+            // One that was told to go before it had begun says that it was interrupted, or knew nothing of signals yet.
+            let may_leave = status.success() || status.code() == Some(130) || status.code().is_none();
             if !(member.leaving && may_leave) {
                 let text = std::fs::read_to_string(&member.log).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().rev().take(3).collect();
