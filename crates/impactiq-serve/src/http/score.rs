@@ -57,7 +57,8 @@ pub(crate) struct ScoreQuery {
     durable: Option<bool>,
 }
 
-/// Rows to score. Bodies are read by [`AskedSeed`]; this is their description.
+/// Rows to score.
+// Bodies are read by `AskedSeed`; this describes them, and reads them where a look-up adds to whole values.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "the API's description is made of it; where there is a look-up, its rows are used")]
