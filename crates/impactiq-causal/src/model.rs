@@ -2,7 +2,9 @@
 //!
 //! It holds no training rows. What must not live here: bytes (that is `codec`), files.
 
-use impactiq_data::{Arms, BinColumns, BinnedFeatures, ColumnView, DataError, FeatureBins, FeatureKind, OutcomeKind, Table};
+use impactiq_data::{
+    Arms, BinColumns, BinnedFeatures, ColumnView, DataError, FeatureBins, FeatureKind, OutcomeKind, Table,
+};
 use rayon::prelude::*;
 
 use crate::base::Inputs;

@@ -137,7 +137,8 @@ impl Bench<'_> {
         let server = self.side.start(self.house)?;
         let requests = [request("GET", "/health/live", "application/json", b"")];
         let load = |seconds| {
-            Load { address: server.address, requests: &requests, pace: Pace::Closed, connections: CONNECTIONS, seconds }.run()
+            Load { address: server.address, requests: &requests, pace: Pace::Closed, connections: CONNECTIONS, seconds }
+                .run()
         };
         load(1.0)?;
         let before = server.cpu_seconds();
@@ -240,7 +241,12 @@ fn goals(found: &[(Side, Value)]) -> Vec<Goal> {
     goals.push(goal("share refused at twice the capacity", share_refused(twice), 0.2, true));
     goals.push(goal("neither answered nor refused at twice the capacity", number(twice, "failed"), 0.0, false));
     let batches = &ours["twice_batches"];
-    goals.push(goal("p99 ms of those let in, 1,000 rows, at twice the capacity", number(batches, "p99_ms"), 250.0, false));
+    goals.push(goal(
+        "p99 ms of those let in, 1,000 rows, at twice the capacity",
+        number(batches, "p99_ms"),
+        250.0,
+        false,
+    ));
     goals.push(goal("share refused, 1,000 rows, at twice the capacity", share_refused(batches), 0.2, true));
     goals
 }

@@ -3,9 +3,9 @@
 
 use impactiq_data::{Seed, Watch};
 
-use super::fit::Solve;
 use super::model::LinearStage;
 use super::report::{LinearReport, Terms};
+use super::solve::Solve;
 use crate::base::{Inputs, TuneReport};
 use crate::error::CausalError;
 use crate::iv::{DrivSettings, Offered, driv_scores};

@@ -11,8 +11,8 @@ use impactiq_metrics::least_squares::{Penalty, Regression};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::fit::{Residuals, Solve};
 use super::model::with_products;
+use super::solve::{Residuals, Solve};
 use crate::error::CausalError;
 use crate::linear::DesignColumn;
 
