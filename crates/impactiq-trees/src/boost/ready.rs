@@ -18,7 +18,7 @@ const ROWS_IN_STEP: usize = 8;
 
 /// The layout, once somebody asked for it.
 #[derive(Debug, Default)]
-pub(super) struct Ready(OnceLock<Option<Layout>>);
+pub(super) struct Ready(OnceLock<Option<Box<Layout>>>);
 
 #[derive(Debug)]
 struct Layout {
@@ -57,9 +57,9 @@ impl Ready {
         if out.len() >= FEW_ROWS {
             return false;
         }
-        let layout = self.0.get_or_init(|| Layout::new(trees, values, x.n_features()));
+        let layout = self.0.get_or_init(|| Layout::new(trees, values, x.n_features()).map(Box::new));
         let fits = |layout: &&Layout| layout.n_features == x.n_features() && layout.first.len() == trees.len();
-        let Some(layout) = layout.as_ref().filter(fits) else { return false };
+        let Some(layout) = layout.as_deref().filter(fits) else { return false };
         let columns: Vec<&[u8]> = (0..x.n_features()).map(|feature| x.codes(feature)).collect();
         let block = match rows {
             None => CodeBlock::new(&columns, 0..out.len()),
