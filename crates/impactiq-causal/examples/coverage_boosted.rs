@@ -144,7 +144,9 @@ fn table(files: &[String]) -> Result<(), String> {
         "| design | n | estimator | replications | bias | bias / SE | error ratio | coverage | Monte Carlo error |"
     );
     println!("|---|--:|---|--:|--:|--:|--:|--:|--:|");
-    let mut cells: BTreeMap<(String, usize), BTreeMap<String, BTreeMap<u64, (f64, f64)>>> = BTreeMap::new();
+    /// By who: estimate and standard error by replication.
+    type Sides = BTreeMap<String, BTreeMap<u64, (f64, f64)>>;
+    let mut cells: BTreeMap<(String, usize), Sides> = BTreeMap::new();
     for ((design, n, seed, estimator), answer) in all {
         cells.entry((design, n)).or_default().entry(estimator).or_default().insert(seed, answer);
     }

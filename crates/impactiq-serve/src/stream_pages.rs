@@ -215,7 +215,8 @@ fn live_metrics(service: &Service, registry: &mut Registry) {
     for model in &live.report.models {
         let of = |kind| OfModel { model: model.model.clone(), kind };
         let best = if model.asymptotic.value().is_some() { &model.asymptotic } else { &model.exact };
-        let parts: [(&'static str, fn(&Estimate) -> Option<f64>); 3] =
+        type Part = fn(&Estimate) -> Option<f64>;
+        let parts: [(&'static str, Part); 3] =
             [("value", Estimate::value), ("lower", Estimate::lower), ("upper", Estimate::upper)];
         for (kind, part) in parts {
             if let Some(value) = part(best) {

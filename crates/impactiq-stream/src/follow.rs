@@ -338,7 +338,7 @@ mod tests {
         let score = |n: u32, hour: u32| {
             format!(
                 r#"{{"id":"e{n}","time":"2026-03-01T{hour:02}:00:00Z","model":"m1","scores":{{"cate":0.1,"would_treat":true,"treat":{},"assignment_probability":0.9}}}}"#,
-                n % 10 != 0
+                !n.is_multiple_of(10)
             )
         };
         let scores: Vec<String> = (0..100).map(|n| score(n, 1)).collect();
