@@ -72,7 +72,7 @@ fn pure(source: &Source, findings: &mut Vec<Finding>) {
         // std::io::Error and the like are vocabulary, not a door; nothing else of std::io is.
         for at in source.words(word) {
             // A cell that is filled once is a global where it is a static, and a value's own affair elsewhere.
-            if word.ends_with("Lock") && !line(source, at).contains("static ") {
+            if word.ends_with("Lock") && !in_static(source, at) {
                 continue;
             }
             findings.push(Finding::new(
@@ -86,10 +86,10 @@ fn pure(source: &Source, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The text of the line around a place.
-fn line(source: &Source, at: usize) -> &str {
-    let begins = source.code[..at].rfind('\n').map_or(0, |end| end + 1);
-    source.code[begins..].lines().next().unwrap_or_default()
+/// Whether a place stands in the declaration of a static, on however many lines.
+fn in_static(source: &Source, at: usize) -> bool {
+    let begins = source.code[..at].rfind([';', '{', '}']).map_or(0, |end| end + 1);
+    source.code[begins..at].split_whitespace().any(|word| word == "static")
 }
 
 /// A parallel iterator's `sum` adds in an order that depends on the threads.
@@ -147,6 +147,9 @@ mod tests {
             assert_eq!(rules("crates/impactiq-trees/src/a.rs", line), ["pure:1"], "{line}");
             assert!(rules("crates/impactiq-io/src/a.rs", line).is_empty(), "{line}");
         }
+        let global = "static A:\n    OnceLock<u8> = made();";
+        assert_eq!(rules("crates/impactiq-trees/src/a.rs", global), ["pure:2"]);
+        assert!(rules("crates/impactiq-trees/src/a.rs", "struct A { b: &'static str, c: OnceLock<u8> }").is_empty());
         let test = "#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
         assert!(rules("crates/impactiq-data/src/a.rs", test).is_empty());
         assert!(rules("crates/impactiq-data/src/a.rs", "// no std::fs here\nstruct Instantly;\n").is_empty());
