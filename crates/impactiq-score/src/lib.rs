@@ -5,9 +5,10 @@
 //! model's raw types, gets its derived features, is binned and predicted by the same code,
 //! so the same row has the same bits. What must not live here: training, files of rows.
 
-// A file uses only files above it: error, profile, manifest, card, saved, reports, rows, features,
+// A file uses only files above it: error, profile, drift, manifest, card, saved, reports, rows, features,
 // scores, scorer, simulate.
 pub mod card;
+pub mod drift;
 pub mod error;
 mod features;
 pub mod manifest;

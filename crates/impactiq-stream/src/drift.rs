@@ -3,18 +3,14 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
-use impactiq_data::{ColumnView, MISSING_LEVEL};
+use impactiq_data::ColumnView;
 use impactiq_io::to_table;
-use impactiq_metrics::drift::{Cell, DriftConfig, DriftMonitor, DriftReport, Reference};
-use impactiq_score::{ColumnProfile, Profile};
+use impactiq_metrics::drift::{Cell, DriftMonitor, DriftReport, Reference};
+use impactiq_score::drift::{cell, monitor, references};
 use serde_json::Value;
 
 use crate::model::StreamModel;
 
-/// Events of a window.
-const WINDOW: u64 = 10_000;
-/// Chance of an alarm in a window that did not drift: one false alarm in a million windows.
-const FALSE_ALARMS: f64 = 1e-6;
 /// Events of a batch that are looked at.
 const PER_BATCH: usize = 500;
 
@@ -40,12 +36,7 @@ impl Drift {
             .zip(reports.evaluation.as_ref())
             .and_then(|(name, evaluation)| score_reference(&name, evaluation));
         let has_score = score.is_some();
-        let references: Vec<Reference> = columns.into_iter().chain(score).collect();
-        if references.is_empty() {
-            return None;
-        }
-        let config = DriftConfig { window_rows: WINDOW, false_alarms: FALSE_ALARMS, ..DriftConfig::default() };
-        let monitor = DriftMonitor::new(config, references).ok()?;
+        let monitor = monitor(columns.into_iter().chain(score).collect())?;
         Some(Drift { model: model.id().to_owned(), names, has_score, monitor })
     }
 
@@ -78,31 +69,6 @@ impl Drift {
     pub fn last(&self) -> Option<&DriftReport> {
         self.monitor.last()
     }
-}
-
-fn cell(view: ColumnView<'_>, row: usize) -> Cell<'_> {
-    match view {
-        ColumnView::Number(values) => Cell::Number(values[row]),
-        ColumnView::Category { codes, levels } => {
-            let code = codes[row];
-            Cell::Level(if code == MISSING_LEVEL { None } else { levels.get(code as usize).map(String::as_str) })
-        }
-    }
-}
-
-/// Columns that can be compared; one whose summary says too little is left out.
-fn references(profile: &Profile) -> Vec<Reference> {
-    let of = |column: &ColumnProfile| match column {
-        ColumnProfile::Number(column) | ColumnProfile::Time(column) => {
-            Reference::numbers(&column.name, &column.edges, column.missing, profile.n_rows)
-        }
-        ColumnProfile::Category(column) => {
-            let levels: Vec<(String, f64)> =
-                column.levels.iter().map(|level| (level.value.clone(), level.share)).collect();
-            Reference::categories(&column.name, &levels, column.other, column.missing, profile.n_rows)
-        }
-    };
-    profile.columns.iter().filter_map(|column| of(column).ok()).collect()
 }
 
 /// The score as the held-out rows had it: the ranking says above which score each share of them lies.

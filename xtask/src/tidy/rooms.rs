@@ -143,8 +143,8 @@ pub const HOUSE: [Floor; 10] = [
         name: "impactiq-score",
         below: &["impactiq-causal", "impactiq-metrics", "impactiq-io", "impactiq-data"],
         rooms: &[
-            "error", "profile", "manifest", "card", "saved", "reports", "rows", "features", "scores", "scorer",
-            "simulate", "explain",
+            "error", "profile", "drift", "manifest", "card", "saved", "reports", "rows", "features", "scores",
+            "scorer", "simulate", "explain",
         ],
     },
     Floor {

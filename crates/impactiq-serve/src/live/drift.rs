@@ -5,22 +5,17 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use impactiq_data::{ColumnView, MISSING_LEVEL, Table};
-use impactiq_metrics::drift::{Cell, DriftConfig, DriftMonitor, DriftReport, Reference};
-use impactiq_score::profile::{ColumnProfile, Profile};
+use impactiq_data::{ColumnView, Table};
+use impactiq_metrics::drift::{Cell, DriftMonitor, DriftReport};
+use impactiq_score::drift::{cell, monitor, references};
+use impactiq_score::profile::Profile;
 
 use crate::live::tick::{ColumnDrift, DriftFigures};
 
-/// Rows of a window.
-const WINDOW: u64 = 10_000;
 /// Rows that must have come before anything is said.
 pub const NEEDED: u64 = 500;
 /// Rows of one request that are looked at; more would let one file speak for everybody.
 const PER_REQUEST: usize = 1_000;
-/// Chance of an alarm in a window that did not drift. A busy server fills one every second: one false alarm in
-/// some ten days.
-const FALSE_ALARMS: f64 = 1e-6;
-
 /// The window of a model.
 #[derive(Debug)]
 pub struct Drift {
@@ -31,11 +26,9 @@ pub struct Drift {
 impl Drift {
     /// An empty window beside a profile; `None` when nothing of it can be compared.
     pub fn new(profile: &Profile) -> Option<Drift> {
-        let references: Vec<Reference> =
-            profile.columns.iter().filter_map(|column| reference(column, profile.n_rows)).collect();
-        let names: Vec<String> = references.iter().map(|reference| reference.name.clone()).collect();
-        let config = DriftConfig { window_rows: WINDOW, false_alarms: FALSE_ALARMS, ..DriftConfig::default() };
-        let monitor = DriftMonitor::new(config, references).ok().filter(|_| !names.is_empty())?;
+        let references = references(profile);
+        let names = references.iter().map(|reference| reference.name.clone()).collect();
+        let monitor = monitor(references)?;
         Some(Drift { names, monitor: Mutex::new(monitor) })
     }
 
@@ -82,35 +75,12 @@ fn columns(report: &DriftReport) -> Vec<ColumnDrift> {
     columns
 }
 
-/// A column of the profile as the drift test knows it; one it cannot use is left out.
-fn reference(column: &ColumnProfile, n_rows: u64) -> Option<Reference> {
-    match column {
-        ColumnProfile::Number(column) | ColumnProfile::Time(column) => {
-            Reference::numbers(column.name.as_str(), &column.edges, column.missing, n_rows).ok()
-        }
-        ColumnProfile::Category(column) => {
-            let levels: Vec<(String, f64)> =
-                column.levels.iter().map(|level| (level.value.clone(), level.share)).collect();
-            Reference::categories(column.name.as_str(), &levels, column.other, column.missing, n_rows).ok()
-        }
-    }
-}
-
-fn cell<'a>(view: ColumnView<'a>, row: usize) -> Cell<'a> {
-    match view {
-        ColumnView::Number(values) => Cell::Number(values[row]),
-        ColumnView::Category { codes, levels } => {
-            let code = codes[row];
-            Cell::Level(if code == MISSING_LEVEL { None } else { levels.get(code as usize).map(String::as_str) })
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use impactiq_data::{Column, Field, RawType};
+    use impactiq_data::{Column, Field, MISSING_LEVEL, RawType};
+    use impactiq_score::drift::WINDOW;
 
     fn drift() -> Drift {
         let values: Vec<f64> = (0..5000).map(|i| if i % 10 == 0 { f64::NAN } else { f64::from(i % 100) }).collect();
