@@ -4,46 +4,16 @@ use std::path::Path;
 
 use arrow::array::{AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field as ArrowField, Float64Type, Schema as ArrowSchema};
-use impactiq_causal::{Config, train};
-use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{Field, RawType, Schema, Seed, Silent};
-use impactiq_io::Derived;
-use impactiq_score::{NewModel, SavedData, ScoreError, Scorer};
+use impactiq_data::{Field, RawType, Schema};
+use impactiq_score::{ScoreError, Scorer};
 use serde_json::{Value, json};
+
+mod trial;
+use trial::Trial;
 
 /// Trains on the multi-arm trial with these outcomes and writes the model to `path`.
 fn write_model(path: &Path, outcomes: &str) {
-    let made = generate(SynthKind::MultiArm, &SynthOptions::default(), 3000, Seed::new(4)).unwrap();
-    let text = format!(
-        "data: {{path: arms.csv}}\nroles: {{treatment: treatment, control: control, outcome: {outcomes}, \
-         features: [x1, x2, region], post_treatment: [y, converted]}}\n\
-         nuisance: {{kind: least_squares, folds: 2}}\nlearner: {{kind: t, n_trees: 5}}\n"
-    );
-    let config = Config::from_yaml(&text, "c.yaml", &[]).unwrap();
-    let checked = config.check(made.table.names()).unwrap();
-    let dataset = checked.dataset(made.table, (0..3000).collect()).unwrap();
-    let trained = train(&checked, &dataset, &Silent).unwrap();
-    let data = SavedData {
-        paths: vec!["arms.csv".into()],
-        filter: None,
-        fingerprint: "f".into(),
-        n_rows_read: 3000,
-        n_rows: 3000,
-        n_holdout: trained.report.n_holdout,
-    };
-    NewModel {
-        model: &trained.model,
-        schema: &made.schema,
-        derived_inputs: Vec::new(),
-        derived: Vec::<Derived>::new(),
-        roles: checked.roles(),
-        config: checked.config(),
-        data,
-        training: serde_json::to_value(&trained.report).unwrap(),
-        profile: None,
-    }
-    .write(path, false)
-    .unwrap();
+    Trial::learn(outcomes).write(path, None, false);
 }
 
 fn rows() -> Vec<Value> {

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use impactiq_causal::{Config, evaluate, train};
-use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{Seed, Silent};
-use impactiq_io::Derived;
-use impactiq_score::{NewModel, Profile, SavedData, Scorer};
+use impactiq_causal::evaluate;
+use impactiq_data::Silent;
+use impactiq_score::{Profile, Scorer};
 use impactiq_serve::{Asked, Running, Server, Settings};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+#[path = "../../../impactiq-score/tests/trial/mod.rs"]
+mod trial;
+use trial::{N_ROWS, Trial};
 
 /// A folder with two models, `one` and `two`, of several arms, a category and 32-bit numbers.
 pub struct House {
@@ -19,46 +21,19 @@ pub struct House {
 
 /// Trains a model of the multi-arm trial; that of `y` gets an evaluation.
 pub fn write_model(path: &Path, outcome: &str, overwrite: bool) {
-    let made = generate(SynthKind::MultiArm, &SynthOptions::default(), 3000, Seed::new(4)).unwrap();
-    let text = format!(
-        "data: {{path: arms.csv}}\nroles: {{treatment: treatment, control: control, outcome: {outcome}, \
-         features: [x1, x2, region], post_treatment: [y, converted]}}\n\
-         nuisance: {{kind: least_squares, folds: 2}}\nlearner: {{kind: t, n_trees: 5}}\nevaluate: {{bootstrap: 40}}\n"
-    );
-    let config = Config::from_yaml(&text, "c.yaml", &[]).unwrap();
-    let checked = config.check(made.table.names()).unwrap();
+    let trial = Trial::learn(outcome);
+    let made = &trial.made;
     let fields: Vec<_> = ["x1", "x2", "region"].map(|name| made.schema.field(name).unwrap().clone()).to_vec();
     let views: Vec<_> = fields.iter().map(|field| (field, made.table.column(&field.name).unwrap())).collect();
-    let profile = Profile::of(&views, &vec![true; 3000]);
-    let dataset = checked.dataset(made.table.clone(), (0..3000).collect()).unwrap();
-    let trained = train(&checked, &dataset, &Silent).unwrap();
-    let data = SavedData {
-        paths: vec!["arms.csv".into()],
-        filter: None,
-        fingerprint: "f".into(),
-        n_rows_read: 3000,
-        n_rows: 3000,
-        n_holdout: trained.report.n_holdout,
-    };
-    let manifest = NewModel {
-        model: &trained.model,
-        schema: &made.schema,
-        derived_inputs: Vec::new(),
-        derived: Vec::<Derived>::new(),
-        roles: checked.roles(),
-        config: checked.config(),
-        data,
-        training: serde_json::to_value(&trained.report).unwrap(),
-        profile: Some(profile),
-    }
-    .write(path, overwrite)
-    .unwrap();
+    let profile = Profile::of(&views, &vec![true; N_ROWS as usize]);
+    let manifest = trial.write(path, Some(profile), overwrite);
     if outcome != "y" {
         return;
     }
-    let held_out = checked.holdout(&dataset).unwrap();
-    let kept: Vec<u32> = (0..3000u32).filter(|&row| held_out[row as usize]).collect();
-    let report = evaluate(&trained.model, &dataset, &kept, &checked, &Silent).unwrap();
+    let Trial { checked, dataset, trained, .. } = &trial;
+    let held_out = checked.holdout(dataset).unwrap();
+    let kept: Vec<u32> = (0..N_ROWS as u32).filter(|&row| held_out[row as usize]).collect();
+    let report = evaluate(&trained.model, dataset, &kept, checked, &Silent).unwrap();
     let mut value = serde_json::to_value(&report).unwrap();
     value["model"] = json!({"id": manifest.id});
     value["held_out"] = json!(true);

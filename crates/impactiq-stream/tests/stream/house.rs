@@ -4,11 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use impactiq_causal::{Config, train};
-use impactiq_data::synth::{SynthKind, SynthOptions, generate};
-use impactiq_data::{Seed, Silent};
-use impactiq_io::Derived;
-use impactiq_score::{NewModel, SavedData};
 use impactiq_store::{Page, Query, StoredScore};
 use impactiq_stream::StreamConfig;
 use impactiq_stream::flow::Flow;
@@ -21,38 +16,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+#[path = "../../../impactiq-score/tests/trial/mod.rs"]
+mod trial;
+use trial::Trial;
+
 /// Trains a model of the multi-arm trial on features x1, x2 and region; another outcome makes another model.
 pub fn write_model(path: &Path, outcome: &str) {
-    let made = generate(SynthKind::MultiArm, &SynthOptions::default(), 3000, Seed::new(4)).unwrap();
-    let text = format!(
-        "data: {{path: arms.csv}}\nroles: {{treatment: treatment, control: control, outcome: {outcome}, \
-         features: [x1, x2, region], post_treatment: [y, converted]}}\n\
-         nuisance: {{kind: least_squares, folds: 2}}\nlearner: {{kind: t, n_trees: 5}}\n"
-    );
-    let config = Config::from_yaml(&text, "c.yaml", &[]).unwrap();
-    let checked = config.check(made.table.names()).unwrap();
-    let dataset = checked.dataset(made.table, (0..3000).collect()).unwrap();
-    let trained = train(&checked, &dataset, &Silent).unwrap();
-    let data = SavedData {
-        paths: vec!["arms.csv".into()],
-        filter: None,
-        fingerprint: "f".into(),
-        n_rows_read: 3000,
-        n_rows: 3000,
-        n_holdout: trained.report.n_holdout,
-    };
-    let model = NewModel {
-        model: &trained.model,
-        schema: &made.schema,
-        derived_inputs: Vec::new(),
-        derived: Vec::<Derived>::new(),
-        roles: checked.roles(),
-        config: checked.config(),
-        data,
-        training: serde_json::to_value(&trained.report).unwrap(),
-        profile: None,
-    };
-    model.write(path, true).unwrap();
+    Trial::learn(outcome).write(path, None, true);
 }
 
 /// The address of a store: a file in the folder, or a database of its own on the server.
