@@ -9,7 +9,7 @@ use std::fmt;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use impactiq_data::error::closest_name;
-use impactiq_data::{Field, RawType, Schema};
+use impactiq_data::{RawType, Schema};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -284,34 +284,50 @@ pub fn raw_text(raw: RawType, value: f64) -> String {
 }
 
 fn check_keys(row: u64, value: &Value, schema: &Schema, errors: &mut Vec<RowError>) {
-    let error =
-        |field: &Field, reason: String| RowError { row, column: field.name.clone(), value: String::new(), reason };
     let Some(first) = schema.fields().first() else { return };
     let Value::Object(object) = value else {
-        errors.push(RowError { value: cell_of(value).shown(), ..error(first, "is not an object of columns".into()) });
+        let (column, value) = (first.name.clone(), cell_of(value).shown());
+        errors.push(RowError { row, column, value, reason: "is not an object of columns".into() });
         return;
     };
-    let absent: Vec<&Field> = schema.fields().iter().filter(|field| !object.contains_key(&field.name)).collect();
+    let names = schema.fields().iter().map(|field| field.name.as_str());
+    let absent: Vec<&str> = names.filter(|name| !object.contains_key(*name)).collect();
     if absent.is_empty() {
         return;
     }
     let unknown: Vec<String> =
         object.keys().filter(|key| !schema.fields().iter().any(|field| field.name == **key)).cloned().collect();
-    let mut told = false;
-    for field in &absent {
-        if let Some(like) = closest_name(&field.name, &unknown) {
-            errors.push(error(field, format!("is not there, but '{like}' is")));
-            told = true;
-        }
+    for (name, reason) in slips(&absent, &unknown, schema.fields().len()).told {
+        errors.push(RowError { row, column: name.to_owned(), value: String::new(), reason });
     }
-    if !told && absent.len() == schema.fields().len() {
-        errors.push(error(first, "is not there, nor is any other column of the model".into()));
+}
+
+/// What the keys of a row say about the columns that it lacks.
+pub(crate) struct Slips<'n> {
+    /// Columns and reasons.
+    pub told: Vec<(&'n str, String)>,
+    /// The row has none of the columns.
+    pub none_at_all: bool,
+}
+
+/// Slips of the finger: absent columns that are very like a key that nobody asked for; where there is no such key
+/// and none of the `n_wanted` columns is there, the first one.
+pub(crate) fn slips<'n>(absent: &[&'n str], unknown: &[String], n_wanted: usize) -> Slips<'n> {
+    let alike = |name: &&'n str| Some((*name, format!("is not there, but '{}' is", closest_name(name, unknown)?)));
+    let told: Vec<(&str, String)> = absent.iter().filter_map(alike).collect();
+    match absent.first() {
+        Some(first) if told.is_empty() && absent.len() == n_wanted => {
+            let reason = "is not there, nor is any other column of the model".to_owned();
+            Slips { told: vec![(first, reason)], none_at_all: true }
+        }
+        _ => Slips { told, none_at_all: false },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impactiq_data::Field;
     use serde_json::json;
 
     fn schema() -> Schema {

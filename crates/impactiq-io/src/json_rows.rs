@@ -8,13 +8,12 @@ use std::collections::HashMap;
 use std::fmt;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use impactiq_data::error::closest_name;
 use impactiq_data::{Column, Field, MISSING_LEVEL, RawType, Schema, Table};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::cast::{arrow_schema, batch_of, build, finite};
 use crate::error::{IoError, RowError};
-use crate::json::{CellSeed, JsonCell, Slots, TextSeed};
+use crate::json::{CellSeed, JsonCell, Slots, TextSeed, slips};
 use crate::value::{Cell, INFINITE, Misfit};
 
 /// Why a row with a doubled key is refused.
@@ -256,17 +255,10 @@ impl<'a> RowSeed<'_, '_, 'a> {
         if self.seen[..fields.len()].iter().all(|&seen| seen) {
             return;
         }
-        let mut told = false;
-        for (slot, field) in fields.iter().enumerate() {
-            if !self.seen[slot]
-                && let Some(like) = closest_name(&field.name, unknown)
-            {
-                self.tell(&field.name, String::new(), format!("is not there, but '{like}' is"));
-                told = true;
-            }
-        }
-        if !told && !self.seen[..fields.len()].iter().any(|&seen| seen) {
-            self.tell(&fields[0].name, String::new(), "is not there, nor is any other column of the model".into());
+        let names = fields.iter().zip(&*self.seen).filter(|(_, seen)| !**seen);
+        let absent: Vec<&str> = names.map(|(field, _)| field.name.as_str()).collect();
+        for (name, reason) in slips(&absent, unknown, fields.len()).told {
+            self.tell(name, String::new(), reason);
         }
     }
 }

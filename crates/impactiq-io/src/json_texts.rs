@@ -8,12 +8,11 @@ use std::fmt;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use impactiq_data::Schema;
-use impactiq_data::error::closest_name;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::cast::{arrow_schema, batch_of, build, finite};
 use crate::error::RowError;
-use crate::json::{CellSeed, JsonCell, Slots, TextSeed, json_detail};
+use crate::json::{CellSeed, JsonCell, Slips, Slots, TextSeed, json_detail, slips};
 use crate::value::Cell;
 
 /// Deeper nesting is nobody's event, and would cost a parser its stack.
@@ -140,13 +139,16 @@ impl<'a> JsonTexts<'a> {
             names.iter().filter_map(|name| Some((self.slots.place(name)?, name))).collect();
         let mut bad = self.bad.iter().peekable();
         let mut slips = Vec::new();
-        let mut before: Option<(Vec<&String>, Vec<String>, Option<Slip>)> = None;
+        let mut before: Option<(Vec<&str>, Vec<String>, Option<Slip>)> = None;
         for row in 0..self.n_rows() {
             if bad.next_if(|bad| bad.row == row).is_some() {
                 continue;
             }
-            let absent: Vec<&String> =
-                wanted.iter().filter(|(slot, _)| !self.there[row * width + slot]).map(|(_, name)| *name).collect();
+            let absent: Vec<&str> = wanted
+                .iter()
+                .filter(|(slot, _)| !self.there[row * width + slot])
+                .map(|(_, name)| name.as_str())
+                .collect();
             if absent.is_empty() {
                 continue;
             }
@@ -183,17 +185,11 @@ pub struct Slip {
     pub none_at_all: bool,
 }
 
-fn slip(absent: &[&String], unknown: &[String], n_wanted: usize) -> Option<Slip> {
-    let error = |column: &str, reason: String| RowError { row: 0, column: column.into(), value: String::new(), reason };
-    if let Some((name, like)) = absent.iter().find_map(|name| Some((name, closest_name(name, unknown)?))) {
-        let error = error(name, format!("is not there, but '{like}' is"));
-        return Some(Slip { error, none_at_all: false });
-    }
-    if absent.len() < n_wanted {
-        return None;
-    }
-    let error = error(absent.first()?, "is not there, nor is any other column of the model".into());
-    Some(Slip { error, none_at_all: true })
+/// The first of a row's slips.
+fn slip(absent: &[&str], unknown: &[String], n_wanted: usize) -> Option<Slip> {
+    let Slips { told, none_at_all } = slips(absent, unknown, n_wanted);
+    let (column, reason) = told.into_iter().next()?;
+    Some(Slip { error: RowError { row: 0, column: column.into(), value: String::new(), reason }, none_at_all })
 }
 
 fn parse_one<'a>(
