@@ -4,11 +4,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use impactiq_data::{Field, Schema};
 use impactiq_score::{Reports, ScoreValue, Scorer};
-use impactiq_store::{Lookup, LookupSettings};
+use impactiq_store::{FileStamp, Lookup, LookupSettings};
 
 use crate::error::StreamError;
 
@@ -152,18 +152,11 @@ impl ModelWatch {
 }
 
 /// What a manifest looks like from outside.
-type Stamp = Option<(SystemTime, u64, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    #[cfg(unix)]
-    let inode = |metadata: &std::fs::Metadata| std::os::unix::fs::MetadataExt::ino(metadata);
-    #[cfg(not(unix))]
-    let inode = |_: &std::fs::Metadata| 0;
-    let metadata = std::fs::metadata(path.join(MANIFEST)).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
+fn stamp(path: &Path) -> Option<FileStamp> {
+    FileStamp::of(&path.join(MANIFEST))
 }
 
-async fn look(watch: Weak<ModelWatch>, opened: Stamp) {
+async fn look(watch: Weak<ModelWatch>, opened: Option<FileStamp>) {
     let (mut tried, mut seen) = (opened, opened);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
