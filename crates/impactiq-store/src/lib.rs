@@ -27,5 +27,5 @@ pub use file_stamp::FileStamp;
 pub use insert::insert;
 pub use lookup::{Lookup, LookupSettings, LookupSource, LookupState, Miss};
 pub use query::{Page, Query, StoredScore};
-pub use score_log::{LogState, ScoreLog};
+pub use score_log::{LogState, ScoreLog, unix_micros};
 pub use settings::LogSettings;

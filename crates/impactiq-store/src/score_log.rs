@@ -216,7 +216,7 @@ fn before(now: i64, kept: Duration) -> i64 {
 }
 
 /// Now, in microseconds since 1970-01-01T00:00:00Z.
-pub(crate) fn unix_micros() -> i64 {
+pub fn unix_micros() -> i64 {
     i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, RecordBatch, StringArray};
 use impactiq_metrics::drift::DriftReport;
-use impactiq_store::{Door, LoggedRequest, LoggedRow};
+use impactiq_store::{Door, LoggedRequest, LoggedRow, unix_micros};
 
 use crate::config::StreamConfig;
 use crate::decode::{Decoded, LONGEST_NAME, Reader, put, rows_of, told};
@@ -17,7 +17,7 @@ use crate::drift::Drift;
 use crate::encode::{Cells, Dead, Texts, read_dead, write_dead, write_message, write_scores};
 use crate::error::StreamError;
 use crate::incoming::Incoming;
-use crate::ledger::{LoggedScore, Share, unix_micros};
+use crate::ledger::{LoggedScore, Share};
 use crate::live::{Decision, HoldOut};
 use crate::model::{ModelWatch, StreamModel};
 use crate::users::{StoredUser, UserCache, UserStates};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
+use impactiq_store::unix_micros;
 use tokio::runtime::Handle;
 
 use super::{Sink, Stop};
@@ -11,7 +12,7 @@ use crate::config::Delivery;
 use crate::error::StreamError;
 use crate::figures::Figures;
 use crate::incoming::Place;
-use crate::ledger::{Ledger, Written, unix_micros};
+use crate::ledger::{Ledger, Written};
 use crate::partitions::Partitions;
 use crate::processor::Processed;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use impactiq_store::unix_micros;
 use sqlx::FromRow;
 
-use super::{Ledger, either, either_pool, unix_micros};
+use super::{Ledger, either, either_pool};
 use crate::error::StreamError;
 
 /// The right to watch, and what was seen so far.

@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use impactiq_store::{Database, Dialect, LoggedRequest, Recorded, insert};
+use impactiq_store::{Database, Dialect, LoggedRequest, Recorded, insert, unix_micros};
 use sqlx::FromRow;
-use time::OffsetDateTime;
 
 use crate::error::StreamError;
 
@@ -287,11 +286,6 @@ impl Ledger {
         });
         Ok(done.map_err(|error| self.database.fault("moving a position", error))?)
     }
-}
-
-/// Now, in microseconds since 1970-01-01T00:00:00Z.
-pub(crate) fn unix_micros() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }
 
 /// How long to wait after the n-th failure in a row: twice as long each time, up to five seconds, and a random

@@ -1,9 +1,9 @@
 //! Users' windows in the store: many at once, read and written.
 
-use impactiq_store::WriteTransaction;
+use impactiq_store::{WriteTransaction, unix_micros};
 use sqlx::{Postgres, QueryBuilder, Sqlite};
 
-use super::{Ledger, either, unix_micros};
+use super::{Ledger, either};
 use crate::error::StreamError;
 
 /// Rows of a statement; four values each stay far below every limit.
