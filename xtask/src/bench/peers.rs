@@ -94,8 +94,10 @@ pub fn built(package: &str, name: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("XTASK_EXAMPLES") {
         return Ok(PathBuf::from(folder).join(name));
     }
-    let build = ["build", "--quiet", "--release", "--locked", "--package", package, "--example", name];
-    workspace::run(workspace::cargo().args(build).current_dir(workspace::root()?))?;
+    // Beside the binary's crate: alone, a package's dependencies have other features and are all built once more.
+    let packages = ["--package", "impactiq-cli", "--package", package];
+    let build = ["build", "--quiet", "--release", "--locked", "--example", name];
+    workspace::run(workspace::cargo().args(build).args(packages).current_dir(workspace::root()?))?;
     Ok(workspace::target()?.join("release/examples").join(name))
 }
 
