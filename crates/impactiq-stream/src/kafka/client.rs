@@ -1,6 +1,5 @@
 //! Configurations of clients, their errors in our words, and what they have to say.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +7,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext};
+use rdkafka::producer::BaseRecord;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::config::KafkaConfig;
@@ -86,6 +85,8 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", "2")
+        // Scores repeat their keys; a third of the bytes costs broker and disk a third.
+        .set("compression.type", "lz4")
         .set("message.max.bytes", "1048576")
         .set("allow.auto.create.topics", "false");
     with_properties(client, config)
@@ -166,47 +167,6 @@ impl ClientContext for Quiet {
 }
 
 impl rdkafka::consumer::ConsumerContext for Quiet {}
-
-/// Counts messages that did not arrive.
-#[derive(Debug, Default)]
-pub(super) struct Deliveries {
-    failed: AtomicU64,
-    last: Mutex<Option<KafkaError>>,
-    news: Rarely,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.news.tell(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-        }
-    }
-}
-
-impl Deliveries {
-    /// The failures since the last look, as an error.
-    pub fn check(&self) -> Result<(), StreamError> {
-        let n = self.failed.swap(0, Ordering::AcqRel);
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match last {
-            Some(error) if n > 0 => Err(told("sending scores", &error)),
-            _ => Ok(()),
-        }
-    }
-}
 
 /// Some partitions of a topic.
 pub(super) fn list(topic: &str, partitions: impl Iterator<Item = i32>) -> TopicPartitionList {

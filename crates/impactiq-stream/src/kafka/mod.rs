@@ -8,6 +8,7 @@ mod member;
 mod plain;
 mod position;
 mod probe;
+mod sender;
 mod source;
 mod transactions;
 

@@ -4,22 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::Producer;
 
-use super::client::{Deliveries, Topics, producer, told};
+use super::client::{Topics, producer, told};
+use super::sender::{Deliveries, Sender, hand_over};
 use crate::config::StreamConfig;
 use crate::error::StreamError;
 use crate::flow::{Sink, Stop};
 use crate::processor::Processed;
 
-/// How long to wait at a time.
+/// How long to wait for deliveries at a time.
 const A_WHILE: Duration = Duration::from_millis(100);
 
 /// The sending end.
 pub struct PlainSink {
     config: StreamConfig,
     topics: Topics,
-    producer: BaseProducer<Deliveries>,
+    sender: Sender,
     stop: Arc<Stop>,
 }
 
@@ -29,45 +30,28 @@ impl PlainSink {
     /// # Errors
     /// [`StreamError::Kafka`] for properties that librdkafka does not take.
     pub fn new(config: &StreamConfig, stop: &Arc<Stop>) -> Result<Self, StreamError> {
-        Ok(PlainSink {
-            topics: topics(config),
-            producer: make(config)?,
-            config: config.clone(),
-            stop: Arc::clone(stop),
-        })
+        Ok(PlainSink { topics: topics(config), sender: make(config)?, config: config.clone(), stop: Arc::clone(stop) })
     }
 
     fn try_deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
-        let producer = &self.producer;
-        self.topics.send(batch, without, |mut record| {
-            loop {
-                match producer.send(record) {
-                    Ok(()) => return Ok(()),
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                        record = back;
-                        producer.poll(A_WHILE);
-                    }
-                    Err((error, _)) => return Err(told("sending scores", &error)),
-                }
-            }
-        })?;
-        while producer.in_flight_count() > 0 {
-            // A flush that ran out of time is no failure: messages have a time limit of their own.
-            if let Err(error) = producer.flush(A_WHILE)
-                && self.stop.has_run_out()
-            {
+        let sender = &self.sender;
+        self.topics.send(batch, without, |record| hand_over(sender, record))?;
+        while !sender.context().wait(A_WHILE) {
+            // Messages have a time limit of their own; this one is that of whoever stops the program.
+            if self.stop.has_run_out() {
+                let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(told("sending scores", &error));
             }
         }
-        producer.context().check()
+        sender.context().check()
     }
 }
 
 impl Sink for PlainSink {
     fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
         let done = self.try_deliver(batch, without);
-        if done.is_err() && self.producer.client().fatal_error().is_some() {
-            self.producer = make(&self.config)?;
+        if done.is_err() && self.sender.client().fatal_error().is_some() {
+            self.sender = make(&self.config)?;
         }
         done
     }
@@ -81,6 +65,6 @@ pub(super) fn topics(config: &StreamConfig) -> Topics {
     }
 }
 
-fn make(config: &StreamConfig) -> Result<BaseProducer<Deliveries>, StreamError> {
+fn make(config: &StreamConfig) -> Result<Sender, StreamError> {
     producer(&config.kafka).create_with_context(Deliveries::default()).map_err(|error| told("making a client", &error))
 }

@@ -98,7 +98,8 @@ impl Source for KafkaSource {
         // back, but for what was under way when they were; a few events more do no harm.
         loop {
             let is_first = into.len() == before;
-            let patience = if is_first { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let patience =
+                if is_first { whole_millis(until.saturating_duration_since(Instant::now())) } else { Duration::ZERO };
             let message = self.consumer.poll(patience);
             self.consumer.context().check()?;
             match message {
@@ -160,6 +161,11 @@ impl Source for KafkaSource {
         }
         Ok(())
     }
+}
+
+/// The client waits whole milliseconds and asks again and again for what is left of one.
+fn whole_millis(patience: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(patience.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 /// What passes is waited out by librdkafka itself.

@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{Producer, ThreadedProducer};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{Deliveries, PATIENCE, Topics, list, producer, told};
+use super::client::{PATIENCE, Topics, list, producer, told};
 use super::member::Membership;
 use super::plain::topics;
+use super::sender::{Deliveries, Sender, hand_over};
 use super::source::KafkaSource;
 use crate::config::StreamConfig;
 use crate::error::StreamError;
@@ -31,10 +31,9 @@ pub struct TransactionSink {
     topics: Topics,
     id: String,
     consumer: Arc<BaseConsumer<Membership>>,
-    // It answers its own events on a thread: ending a transaction waits for them.
-    producer: Option<ThreadedProducer<Deliveries>>,
+    producer: Option<Sender>,
     /// One whose beginning takes long: it is asked again, never replaced while it may still succeed.
-    beginning: Option<ThreadedProducer<Deliveries>>,
+    beginning: Option<Sender>,
     /// The last transaction may or may not have been committed.
     is_uncertain: bool,
     stop: Arc<Stop>,
@@ -57,7 +56,7 @@ impl TransactionSink {
 
     /// A sender that may begin transactions. librdkafka asks to repeat a beginning that takes long on the same client;
     /// another one under the same id would be in its way.
-    fn begin(&mut self) -> Result<ThreadedProducer<Deliveries>, StreamError> {
+    fn begin(&mut self) -> Result<Sender, StreamError> {
         let made = match self.beginning.take() {
             Some(made) => made,
             None => self.make()?,
@@ -77,7 +76,7 @@ impl TransactionSink {
         }
     }
 
-    fn make(&self) -> Result<ThreadedProducer<Deliveries>, StreamError> {
+    fn make(&self) -> Result<Sender, StreamError> {
         let mut client = producer(&self.config.kafka);
         if !self.config.kafka.properties.contains_key("transaction.timeout.ms") {
             client.set("transaction.timeout.ms", TRANSACTION_MS);
@@ -135,18 +134,7 @@ impl TransactionSink {
         }
         let Some(producer) = self.producer.as_ref().filter(|_| list.count() > 0) else { return Ok(()) };
         producer.begin_transaction().map_err(|error| told("beginning a transaction", &error))?;
-        let sent = self.topics.send(batch, &without, |mut record| {
-            loop {
-                match producer.send(record) {
-                    Ok(()) => return Ok(()),
-                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                        record = back;
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                    Err((error, _)) => return Err(told("sending scores", &error)),
-                }
-            }
-        });
+        let sent = self.topics.send(batch, &without, |record| hand_over(producer, record));
         let done = sent.and_then(|()| {
             self.again("sending offsets", || producer.send_offsets_to_transaction(&list, &group, PATIENCE))?;
             self.again("committing a transaction", || producer.commit_transaction(PATIENCE))
@@ -204,7 +192,7 @@ impl TransactionSink {
 }
 
 /// Ends a sender on a thread of its own: one that has failed may take long to go.
-fn retire(producer: ThreadedProducer<Deliveries>) {
+fn retire(producer: Sender) {
     // Without a thread it is ended here.
     let _ = std::thread::Builder::new().name("old sender".into()).spawn(move || drop(producer));
 }

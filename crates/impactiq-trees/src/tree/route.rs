@@ -7,9 +7,10 @@
 //! walk rows in step ([`crate::tree::walk`]), calls too small to pay for either row by row. All read blocks of rows that stay in the
 //! cache and add trees in order, so every row's sum is the same on any number of threads.
 
-use impactiq_data::BinColumns;
+use impactiq_data::{BinColumns, MISSING_CODE};
 use rayon::prelude::*;
 
+use crate::split::Rule;
 use crate::tree::walk::{CodeBlock, Walkers};
 use crate::tree::{Leaves, Tree};
 
@@ -19,16 +20,30 @@ const BLOCK_ROWS: usize = 2048;
 /// Below this many rows building tables costs more than walking.
 const TABLE_ROWS: usize = 512;
 
+/// Leaves of a tree with tables: as many as a word has bits.
+const TABLE_LEAVES: usize = 64;
+
 /// For each feature a tree uses, by code: the leaves that remain possible.
 #[derive(Clone, Debug)]
 struct LeafTables {
     by_feature: Vec<(u32, Box<[u64; 256]>)>,
 }
 
+/// A split between two codes.
+#[derive(Clone, Copy)]
+struct Cut {
+    feature: u32,
+    /// The first code that goes right.
+    first_right: usize,
+    missing_left: bool,
+    not_right: u64,
+    not_left: u64,
+}
+
 impl LeafTables {
-    /// The tables of a tree of at most 64 leaves.
+    /// The tables of a tree of at most [`TABLE_LEAVES`].
     fn new(tree: &Tree) -> Option<Self> {
-        if tree.n_leaves() > 64 {
+        if tree.n_leaves() > TABLE_LEAVES {
             return None;
         }
         // Children come after parents, so one backward pass gathers the leaves below.
@@ -38,15 +53,27 @@ impl LeafTables {
             below[i] =
                 if node.is_leaf() { 1 << node.left } else { below[node.left as usize] | below[node.right as usize] };
         }
-        let mut by_feature: Vec<(u32, Box<[u64; 256]>)> = Vec::new();
+        let (mut cuts, mut sets) = (Vec::with_capacity(nodes.len()), Vec::new());
         for node in nodes.iter().filter(|node| !node.is_leaf()) {
-            let at = by_feature.iter().position(|(feature, _)| *feature == node.feature).unwrap_or_else(|| {
-                by_feature.push((node.feature, Box::new([u64::MAX; 256])));
+            let (feature, not_left, not_right) =
+                (node.feature, !below[node.left as usize], !below[node.right as usize]);
+            match tree.rule(node) {
+                Rule::AtMost { code, missing_left } => {
+                    let first_right = usize::from(code.min(MISSING_CODE - 1)) + 1;
+                    cuts.push(Cut { feature, first_right, missing_left, not_right, not_left });
+                }
+                rule => sets.push((feature, rule, [not_left, not_right])),
+            }
+        }
+        cuts.sort_unstable_by_key(|cut| (cut.feature, cut.first_right));
+        let mut by_feature: Vec<(u32, Box<[u64; 256]>)> =
+            cuts.chunk_by(|a, b| a.feature == b.feature).map(|cuts| (cuts[0].feature, of_cuts(cuts))).collect();
+        for (feature, rule, [not_left, not_right]) in sets {
+            let at = by_feature.iter().position(|(known, _)| *known == feature).unwrap_or_else(|| {
+                by_feature.push((feature, Box::new([u64::MAX; 256])));
                 by_feature.len() - 1
             });
-            let goes_left = tree.rule(node).table();
-            let (not_left, not_right) = (!below[node.left as usize], !below[node.right as usize]);
-            for (mask, left) in by_feature[at].1.iter_mut().zip(goes_left) {
+            for (mask, left) in by_feature[at].1.iter_mut().zip(rule.table()) {
                 *mask &= if left { not_right } else { not_left };
             }
         }
@@ -72,6 +99,25 @@ impl LeafTables {
             }
         }
     }
+}
+
+/// The table of a feature's cuts, sorted: between two of them all codes leave the same leaves, so a tree's tables
+/// cost a fill each and not a pass over all codes for every split.
+fn of_cuts(cuts: &[Cut]) -> Box<[u64; 256]> {
+    let mut table = Box::new([u64::MAX; 256]);
+    let mut from = 0;
+    for place in 0..=cuts.len() {
+        let end = cuts.get(place).map_or(usize::from(MISSING_CODE), |cut| cut.first_right);
+        if end > from {
+            let (passed, ahead) = cuts.split_at(place);
+            let left = ahead.iter().fold(u64::MAX, |mask, cut| mask & cut.not_right);
+            table[from..end].fill(passed.iter().fold(left, |mask, cut| mask & cut.not_left));
+            from = end;
+        }
+    }
+    table[usize::from(MISSING_CODE)] =
+        cuts.iter().fold(u64::MAX, |mask, cut| mask & if cut.missing_left { cut.not_right } else { cut.not_left });
+    table
 }
 
 /// Which rows of the columns a block holds.
@@ -124,25 +170,26 @@ pub fn add_leaf_values(
 ) {
     assert_eq!(out.len(), rows.map_or(x.n_rows(), <[u32]>::len), "one output per row");
     let columns: Vec<&[u8]> = (0..x.n_features()).map(|f| x.codes(f)).collect();
-    let routes: Vec<Route> = trees.iter().map(|tree| Route::new(tree, (out.len(), columns.len()))).collect();
-    let any_walker = routes.iter().any(|route| matches!(route, Route::Walker(_)));
-    out.par_chunks_mut(BLOCK_ROWS).enumerate().for_each(|(i, out)| {
-        let first = i * BLOCK_ROWS;
-        let rows = match rows {
+    let shape = (out.len(), columns.len());
+    let by_walker = out.len() >= TABLE_ROWS && trees.iter().any(|tree| tree.n_leaves() > TABLE_LEAVES);
+    let routed = |first: usize, n_rows: usize| {
+        let block = match rows {
             None => Block::Run(first),
-            Some(rows) => Block::Rows(&rows[first..first + out.len()]),
+            Some(rows) => Block::Rows(&rows[first..first + n_rows]),
         };
-        let codes = any_walker.then(|| CodeBlock::new(&columns, (0..out.len()).map(|i| rows.row(i)))).flatten();
-        let block = Routed { columns: &columns, rows, codes };
-        let mut masks = [0u64; BLOCK_ROWS];
-        let mut leaves = [0u32; BLOCK_ROWS];
-        for ((tree, values), route) in trees.iter().zip(values).zip(&routes) {
-            match route {
-                Route::Tables(tables) => block.by_tables(tables, values, &mut masks[..out.len()], out),
-                Route::Walker(walker) => block.by_walker((tree, walker), values, &mut leaves[..out.len()], out),
-                Route::Plain => block.plain(tree, values, out),
-            }
-        }
+        Routed::new(&columns, block, by_walker.then_some(n_rows))
+    };
+    if out.len() <= BLOCK_ROWS {
+        // Each tree's tables are used while they are warm.
+        let mut block = routed(0, out.len());
+        trees.iter().zip(values).for_each(|(tree, values)| block.add((tree, values), &Route::new(tree, shape), out));
+        return;
+    }
+    let routes: Vec<Route> = trees.par_iter().map(|tree| Route::new(tree, shape)).collect();
+    out.par_chunks_mut(BLOCK_ROWS).enumerate().for_each(|(i, out)| {
+        let mut block = routed(i * BLOCK_ROWS, out.len());
+        let trees = trees.iter().zip(values).zip(&routes);
+        trees.for_each(|(tree, route)| block.add(tree, route, out));
     });
 }
 
@@ -152,10 +199,27 @@ struct Routed<'a> {
     rows: Block<'a>,
     /// Row-major codes, where a walker needs them.
     codes: Option<CodeBlock>,
+    masks: [u64; BLOCK_ROWS],
+    leaves: [u32; BLOCK_ROWS],
 }
 
-impl Routed<'_> {
-    fn by_tables(&self, tables: &LeafTables, values: &Leaves<f64>, masks: &mut [u64], out: &mut [f64]) {
+impl<'a> Routed<'a> {
+    /// With codes of so many rows for walkers, if any.
+    fn new(columns: &'a [&'a [u8]], rows: Block<'a>, walked: Option<usize>) -> Self {
+        let codes = walked.and_then(|n_rows| CodeBlock::new(columns, (0..n_rows).map(|i| rows.row(i))));
+        Routed { columns, rows, codes, masks: [0; BLOCK_ROWS], leaves: [0; BLOCK_ROWS] }
+    }
+
+    fn add(&mut self, (tree, values): (&Tree, &Leaves<f64>), route: &Route, out: &mut [f64]) {
+        match route {
+            Route::Tables(tables) => self.by_tables(tables, values, out),
+            Route::Walker(walker) => self.by_walker((tree, walker), values, out),
+            Route::Plain => self.plain(tree, values, out),
+        }
+    }
+
+    fn by_tables(&mut self, tables: &LeafTables, values: &Leaves<f64>, out: &mut [f64]) {
+        let masks = &mut self.masks[..out.len()];
         tables.route(values.0.len(), self.columns, &self.rows, masks);
         let mut of_bit = [0.0; 64];
         of_bit[..values.0.len()].copy_from_slice(&values.0);
@@ -164,8 +228,9 @@ impl Routed<'_> {
         }
     }
 
-    fn by_walker(&self, (tree, walker): (&Tree, &Walkers), values: &Leaves<f64>, leaves: &mut [u32], out: &mut [f64]) {
+    fn by_walker(&mut self, (tree, walker): (&Tree, &Walkers), values: &Leaves<f64>, out: &mut [f64]) {
         let Some(codes) = &self.codes else { return self.plain(tree, values, out) };
+        let leaves = &mut self.leaves[..out.len()];
         walker.leaves(0, codes, leaves);
         for (out, leaf) in out.iter_mut().zip(leaves) {
             *out += *values.get(*leaf);
@@ -194,7 +259,6 @@ pub fn leaf_of_rows(tree: &Tree, x: &dyn BinColumns, rows: Option<&[u32]>) -> Ve
 mod tests {
     use super::*;
     use crate::matrix::columns::Columns;
-    use crate::split::Rule;
     use crate::tree::TreeBuilder;
     use impactiq_data::Seed;
     use proptest::prelude::*;
