@@ -85,7 +85,7 @@ pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", "2")
-        // Scores repeat their keys; a third of the bytes costs broker and disk a third.
+        // Scores repeat their keys, so they shrink well, and broker and disk share the machine with others.
         .set("compression.type", "lz4")
         .set("message.max.bytes", "1048576")
         .set("allow.auto.create.topics", "false");
