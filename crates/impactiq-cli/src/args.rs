@@ -237,6 +237,9 @@ pub struct ServeArgs {
     /// How often the file is read again even if it looks the same, e.g. 10m.
     #[arg(long, value_name = "TIME", env = "IMPACTIQ_LOOKUP_REFRESH", hide_env = true)]
     pub lookup_refresh: Option<String>,
+    /// Where an `impactiq stream` tells of itself (its `http`), to be shown on the Live page, e.g. 127.0.0.1:9102.
+    #[arg(long, value_name = "ADDRESS", env = "IMPACTIQ_STREAM", hide_env = true)]
+    pub stream: Option<String>,
     /// Bytes a request may have (default: 67108864).
     #[arg(long, value_name = "BYTES", env = "IMPACTIQ_MAX_BODY", hide_env = true)]
     pub max_body: Option<usize>,
@@ -438,6 +441,9 @@ pub struct DemoStreamArgs {
     /// Events.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub events: u64,
+    /// Answer here as a stream does (`/v1/stream`, `/metrics`), and go on after the last event until Ctrl-C.
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<std::net::SocketAddr>,
 }
 
 /// `completions`

@@ -2,6 +2,7 @@
 //!
 //! What a request does with it is the business of `http`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct Desk {
     pub keys: Option<Keys>,
     pub log: Option<ScoreLog>,
     pub lookup: Option<LookupSettings>,
+    /// Where a scorer of events tells of itself.
+    pub stream: Option<SocketAddr>,
     pub live: Live,
     pub metrics: Metrics,
     pub gate: Gate,
@@ -58,6 +61,7 @@ pub(crate) struct Parts {
     pub keys: Option<Keys>,
     pub log: Option<ScoreLog>,
     pub lookup: Option<LookupSettings>,
+    pub stream: Option<SocketAddr>,
     pub limits: Limits,
     /// Random: names of requests begin with it.
     pub id_start: u64,
@@ -70,6 +74,7 @@ impl Desk {
             keys: parts.keys,
             log: parts.log,
             lookup: parts.lookup,
+            stream: parts.stream,
             live: Live::new(),
             metrics: Metrics::new(),
             pressure: Pressure::default(),

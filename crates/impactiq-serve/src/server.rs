@@ -54,7 +54,7 @@ impl Server {
     /// # Errors
     /// Whatever is wrong with the settings' files and the address: [`ServeError`].
     pub async fn start(settings: Settings) -> Result<Running, ServeError> {
-        let Settings { models, listen, keys, log, state, lookup, limits } = settings;
+        let Settings { models, listen, keys, log, state, lookup, stream, limits } = settings;
         if keys.is_none() && !listen.ip().is_loopback() {
             return Err(ServeError::Unprotected { address: listen });
         }
@@ -69,7 +69,7 @@ impl Server {
             None => None,
         };
         let id_start = SysRng.try_next_u64().map_err(|error| ServeError::Random { detail: error.to_string() })?;
-        let desk = Arc::new(Desk::new(Parts { registry, keys, log, lookup, limits, id_start }));
+        let desk = Arc::new(Desk::new(Parts { registry, keys, log, lookup, stream, limits, id_start }));
         for model in &desk.registry.shelf().models {
             desk.lend(model).await?;
         }

@@ -82,6 +82,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// The look-up table.
     pub lookup: Option<LookupSettings>,
+    /// Where a scorer of events tells of itself.
+    pub stream: Option<SocketAddr>,
     /// What a request may cost.
     pub limits: Limits,
 }
@@ -141,6 +143,8 @@ pub struct Asked {
     pub state: Option<String>,
     /// A table of columns that requests may leave out.
     pub lookup: AskedLookup,
+    /// Address of a scorer of events: `127.0.0.1:9102`.
+    pub stream: Option<String>,
     /// Bytes of a body.
     pub max_body: Option<usize>,
     /// Rows of a request.
@@ -183,6 +187,7 @@ impl Asked {
             log_keep: self.log_keep.or(below.log_keep),
             state: self.state.or(below.state),
             lookup: self.lookup.over(below.lookup),
+            stream: self.stream.or(below.stream),
             max_body: self.max_body.or(below.max_body),
             max_rows: self.max_rows.or(below.max_rows),
             timeout: self.timeout.or(below.timeout),
@@ -200,11 +205,7 @@ impl Asked {
     /// [`ServeError::Unprotected`].
     pub fn settle(self) -> Result<Settings, ServeError> {
         let listen = self.listen.as_deref().unwrap_or(DEFAULT_LISTEN);
-        let listen: SocketAddr = listen.parse().map_err(|_| ServeError::Setting {
-            key: "listen",
-            value: format!("'{listen}'"),
-            reason: "an address and a port are needed, e.g. 127.0.0.1:8501".into(),
-        })?;
+        let listen = address("listen", listen, "an address and a port are needed, e.g. 127.0.0.1:8501")?;
         if self.keys.is_none() && !listen.ip().is_loopback() {
             return Err(ServeError::Unprotected { address: listen });
         }
@@ -217,7 +218,10 @@ impl Asked {
             (None, Some(log)) => state_beside(&log.url),
         };
         let lookup = self.lookup_settings()?;
-        Ok(Settings { models, listen, keys: self.keys, log, state, lookup, limits })
+        let stream = self.stream.as_deref();
+        let stream =
+            stream.map(|text| address("stream", text, "an address and a port are needed, e.g. 127.0.0.1:9102"));
+        Ok(Settings { models, listen, keys: self.keys, log, state, lookup, stream: stream.transpose()?, limits })
     }
 
     fn limits(&self) -> Result<Limits, ServeError> {
@@ -274,6 +278,10 @@ impl Asked {
 
 fn bad(key: &'static str, value: String, reason: &str) -> ServeError {
     ServeError::Setting { key, value, reason: reason.to_owned() }
+}
+
+fn address(key: &'static str, text: &str, reason: &str) -> Result<SocketAddr, ServeError> {
+    text.parse().map_err(|_| bad(key, format!("'{text}'"), reason))
 }
 
 fn positive(key: &'static str, given: Option<usize>, otherwise: usize) -> Result<usize, ServeError> {
@@ -402,6 +410,7 @@ mod tests {
             other => panic!("{other}"),
         };
         assert_eq!(key(Asked { listen: Some("8501".into()), ..asked(&["m"]) }), "listen");
+        assert_eq!(key(Asked { stream: Some("localhost".into()), ..asked(&["m"]) }), "stream");
         assert_eq!(key(Asked { max_rows: Some(0), ..asked(&["m"]) }), "max_rows");
         assert_eq!(key(Asked { timeout: Some(f64::NAN), ..asked(&["m"]) }), "timeout");
         for text in ["", "d", "9", "-1d", "1y", "999999999d", "0d", "é"] {

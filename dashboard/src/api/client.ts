@@ -1,6 +1,7 @@
 // Requests to the server the page came from, and nothing else. Answers that are errors
 // arrive as `Problem` with the server's own words (RFC 9457).
 import type { ModelDetail, ModelList, Reports, Row, ServerInfo, Simulation, SweepRequest, Targeting, Tick } from './contract';
+import type { StreamReport } from './stream';
 
 /** An answer that is an error, or no answer at all (status 0). */
 export class Problem extends Error {
@@ -80,6 +81,8 @@ export const api = {
   /** Rows of a CSV file that are worth treating, best first, as CSV. */
   targetList: async (asked: { model: string; outcome: string; arm: string; threshold?: number; fraction?: number; all?: boolean }, csv: Blob) =>
     (await send(`/v1/target/list${query(asked)}`, { method: 'POST', headers: { 'content-type': 'text/csv' }, body: csv })).blob(),
+  /** What the stream of events that this server was told of says. */
+  stream: (signal?: AbortSignal) => json<StreamReport>('/v1/stream', signal ? { signal } : {}),
   /** A CSV file with the score columns behind its own. */
   scoreCsv: async (model: string, csv: Blob) =>
     (await send(`/v1/score${query({ model })}`, { method: 'POST', headers: { 'content-type': 'text/csv' }, body: csv })).text(),

@@ -1,4 +1,4 @@
-// What the server says, as types. The one place that knows the API's JSON.
+// What the server says, as types. With `stream.ts`, what the stream behind it says, the one place that knows the API's JSON.
 import type { Estimate, OutcomeKind } from '../numbers/format';
 import type { CurvePoint } from '../numbers/profit';
 
@@ -8,6 +8,8 @@ export interface ServerInfo {
   role: string;
   active_model: string | null;
   started_at: string;
+  /** False: this server was told of no stream. Servers that do not say are asked. */
+  stream?: boolean;
   log: { kind: string; durable: boolean };
   limits: { max_rows: number; max_body_bytes: number };
 }

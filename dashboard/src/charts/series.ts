@@ -71,12 +71,14 @@ export function sweepChart(input: { feature: string; unit: Unit; points: readonl
 }
 
 /** A figure over the last minutes. */
-export function timeChart(input: { title: string; summary: string; file: string; axis: string; text: (value: number) => string; times: readonly string[]; lines: readonly { name: string; values: readonly (number | null)[] }[] }): ChartSpec {
+export function timeChart(input: { title: string; summary: string; file: string; axis: string; text: (value: number) => string; tick?: (value: number) => string; times: readonly string[]; lines: readonly { name: string; values: readonly (number | null)[] }[]; band?: { lower: readonly (number | null)[]; upper: readonly (number | null)[] } }): ChartSpec {
   const clock = (time: string) => new Date(time).toLocaleTimeString('en-GB');
-  const up = apart(input.lines.map((line) => line.values), 160);
+  // With a band the values are effects: of either sign, and not drawn from zero.
+  const edges = input.band ? [{ name: 'Lower', values: input.band.lower }, { name: 'Upper', values: input.band.upper }] : [];
+  const up = apart(input.lines.map((line) => line.values), 160, input.band ? edges.flatMap((edge) => edge.values) : [0]);
   const table: Table = {
-    columns: [{ name: 'Time', numeric: false }, ...input.lines.map((line) => ({ name: line.name, numeric: true }))],
-    rows: input.times.map((time, index) => [{ raw: time, text: clock(time) }, ...input.lines.map((line) => figure(line.values[index], known(line.values[index]) ? input.text(line.values[index] as number) : '–'))]),
+    columns: [{ name: 'Time', numeric: false }, ...[...input.lines, ...edges].map((line) => ({ name: line.name, numeric: true }))],
+    rows: input.times.map((time, index) => [{ raw: time, text: clock(time) }, ...[...input.lines, ...edges].map((line) => figure(line.values[index], known(line.values[index]) ? input.text(line.values[index] as number) : '–'))]),
   };
   return {
     title: input.title,
@@ -88,9 +90,9 @@ export function timeChart(input: { title: string; summary: string; file: string;
       ...frame(look, table, 'axis'),
       animation: false,
       grid: { left: 8, right: 76, top: 34, bottom: 24, containLabel: true },
-      xAxis: { type: 'category', boundaryGap: false, data: input.times.map(clock), axisTick: { show: false }, axisLine: { lineStyle: { color: look.faint } }, axisLabel: { color: look.muted, hideOverlap: true, showMinLabel: true } },
-      yAxis: valueAxis(look, input.axis, input.text, { min: 0, minInterval: 0 }),
-      series: input.lines.map((line, index) => ({
+      xAxis: { type: 'category', boundaryGap: false, data: input.times.map(clock), axisTick: { show: false }, axisLine: { lineStyle: { color: look.faint } }, axisLabel: { color: look.muted, margin: 12, hideOverlap: true, showMinLabel: true } },
+      yAxis: valueAxis(look, input.axis, input.tick ?? input.text, input.band ? { scale: true } : { min: 0, minInterval: 0 }),
+      series: [...input.lines.map((line, index) => ({
         type: 'line',
         name: line.name,
         showSymbol: false,
@@ -99,7 +101,7 @@ export function timeChart(input: { title: string; summary: string; file: string;
         lineStyle: { color: index === 0 ? look.accent : index === 1 ? look.other : look.muted, width: 2, type: index === 0 ? 'solid' : index === 1 ? 'dashed' : 'dotted' },
         itemStyle: { color: index === 0 ? look.accent : look.other },
         data: line.values,
-      })),
+      })), ...(input.band ? [band(input.times.map((_, at) => ({ at, lower: input.band?.lower[at] ?? null, upper: input.band?.upper[at] ?? null })), look.accent), rules([{ at: 0, upright: false, colour: look.faint }], look.font)] : [])],
     }),
   };
 }

@@ -131,10 +131,15 @@ export function endLabel(name: string, colour: string, up = 0): object {
   return { show: true, formatter: name, color: colour, fontWeight: 600, distance: 6, offset: [0, -up] };
 }
 
-/** How far to lift the labels of lines (in pixels) so that those of lines that end side by side can be read. */
-export function apart(values: readonly (readonly (number | null)[])[], height: number): number[] {
-  const most = Math.max(0, ...values.flatMap((line) => line.map((value) => value ?? 0)));
-  const ends = values.map((line, index) => ({ index, at: most > 0 ? ((line.findLast((value) => value !== null) ?? 0) / most) * height : 0 }));
+/** How far to lift the labels of lines (in pixels) so that those of lines that end side by side can be read. `beside` widens the range that `height` shows. */
+export function apart(values: readonly (readonly (number | null)[])[], height: number, beside: readonly (number | null)[] = [0]): number[] {
+  const shown = [...values.flat(), ...beside].filter((value) => value !== null);
+  const least = Math.min(...shown);
+  const span = Math.max(...shown) - least;
+  const ends = values.flatMap((line, index) => {
+    const end = line.findLast((value) => value !== null);
+    return end === undefined || end === null ? [] : [{ index, at: span > 0 ? ((end - least) / span) * height : 0 }];
+  });
   const lifted = new Array<number>(values.length).fill(0);
   let below = -Infinity;
   for (const { index, at } of [...ends].sort((a, b) => a.at - b.at || b.index - a.index)) {

@@ -153,6 +153,11 @@ export function duration(seconds: number | null | undefined): string {
   return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
 }
 
+/** So many a second: whole when there are many, two decimals when there are few. */
+export function rate(value: number): string {
+  return value >= 10 ? thousands(value) : plain(Math.round(value * 100) / 100);
+}
+
 /** A number of things with its noun: `1 person`, `12 people`. */
 export function counted(n: number, one: string, many: string): string {
   return `${thousands(n)} ${Math.round(n) === 1 ? one : many}`;

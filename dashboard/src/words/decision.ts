@@ -39,7 +39,7 @@ function signOf(estimate: Estimate | null): Sign {
 }
 
 /** "Out of 1,000 people treated, about 11 more …" in counts anybody can picture. */
-export function effectSentence(evidence: Evidence): string {
+export function effectSentence(evidence: Pick<Evidence, 'ate' | 'controlMean' | 'kind' | 'outcome'>): string {
   const { ate, controlMean, kind, outcome } = evidence;
   const sign = signOf(ate);
   if (!ate || sign === 'unknown' || !known(ate.value) || !known(ate.lower) || !known(ate.upper)) {

@@ -25,6 +25,14 @@ export const TERMS = {
   tmle: 'Targeted maximum likelihood: outcome models corrected towards the effect itself.',
   drift: 'How far the rows scored now differ from those the model was trained on (population stability index). An alarm means: more than chance explains for that many rows, and far enough to matter.',
   support: 'Whether the trial had people like this one. Outside, the model extrapolates.',
+  every_look: 'This range may be looked at as often as you like. The chance that it ever excludes the truth, at any look from the first to the last, is as small as an ordinary range allows for a single look.',
+  dead_letter: 'An event that could not be scored. It is put aside with its reason, and the stream goes on.',
+  lag: 'Events that have arrived and are not yet scored and stored.',
+  commit: 'From the moment an event arrived at the broker until its score was stored for good.',
+  promised: 'The effect that was measured on held-out people when the model was evaluated.',
+  waiting: 'Events whose outcome may still come. They count once their time window has closed.',
+  assignment: 'Whether as many people are treated as the recorded probabilities say (sample ratio). The p-value may be looked at at any time; a small one means: chance does not explain the difference.',
+  decay: 'The effect among the people ranked best, beside the promise. It starts anew every so many events, so that a good past hides no bad present.',
   p95: '95 of 100 answers are at least this fast.',
 } as const;
 

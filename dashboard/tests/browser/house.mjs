@@ -81,6 +81,40 @@ export async function serve(args, port) {
   };
 }
 
+/** The demo's stream on a port, until `stop`: it scores its events and goes on telling of them. */
+export async function demoStream(folder, events, port) {
+  const child = spawn(binary, ['demo', 'stream', '--output', folder, '--overwrite', '--events', String(events), '--http', `127.0.0.1:${port}`], { cwd: repository, stdio: ['ignore', 'pipe', 'pipe'] });
+  let said = '';
+  child.stdout.on('data', (data) => (said += data));
+  child.stderr.on('data', (data) => (said += data));
+  const ended = new Promise((done) => child.on('exit', done));
+  process.on('exit', () => child.kill('SIGKILL'));
+  const report = () => fetch(`http://127.0.0.1:${port}/v1/stream`).then((answer) => (answer.ok ? answer.json() : null), () => null);
+  const until = async (wanted, what) => {
+    const patience = Date.now() + 180_000;
+    for (;;) {
+      const now = await report();
+      if (now && wanted(now)) return now;
+      assert.equal(child.exitCode, null, `the stream ended:\n${said}`);
+      assert.ok(Date.now() < patience, `${what} after three minutes:\n${said}`);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  };
+  await until(() => true, 'no answer of the stream');
+  const handled = ({ figures }) => figures.scored + Object.values(figures.dead).reduce((sum, n) => sum + n, 0);
+  return {
+    model: join(folder, 'criteo/model'),
+    /** Its report once every event is scored and every window that can close has closed. */
+    done: () => until((now) => handled(now) === events && now.live?.counts.n_events === now.figures.scored, 'the events are not scored'),
+    stop: async () => {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+      await ended;
+      clearTimeout(timer);
+    },
+  };
+}
+
 /** The browser of the machine. */
 export function browser() {
   return chromium.launch({

@@ -4,13 +4,16 @@
 //! the real ones. The trial is generated, so the live uplift can be checked against the truth.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use impactiq_data::synth::{Synth, SynthKind, SynthOptions, SynthPlan, generate};
 use impactiq_data::{ColumnView, Seed};
+use impactiq_serve::StreamPages;
+use impactiq_stream::figures::FiguresNow;
 use impactiq_stream::flow::{Flow, Sink};
-use impactiq_stream::follow::{Follow, LiveNow};
+use impactiq_stream::follow::{Follow, LiveNow, LiveView};
 use impactiq_stream::ledger::StreamName;
 use impactiq_stream::memory::{Generator, MemoryEvent, MemorySource};
 use impactiq_stream::partitions::Partitions;
@@ -22,7 +25,7 @@ use serde_json::{Map, Value, json};
 use super::context::{Context, write_text};
 use super::demo::{CRITEO, MODEL, Paths, config_text, judge, prepare, unwritable};
 use super::load::read_config;
-use super::serve::runtime;
+use super::serve::{runtime, until_stopped};
 use super::stream::summary;
 use super::{synth, train};
 use crate::args::DemoStreamArgs;
@@ -64,7 +67,8 @@ pub fn run(args: &DemoStreamArgs, context: Context<'_>) -> Outcome<Exit> {
     let made = generate(SynthKind::Criteo, &SynthOptions::default(), args.events as usize, Seed::new(EVENT_SEED))?;
     let truth = mean(&made.truth.column("tau").map(numbers)?);
     let events = Arc::new(events(&made)?);
-    let (now, live) = stream(&config, &events)?;
+    let demo = Demo::open(&config, args.http, context)?;
+    let (now, live) = demo.stream(&events)?;
     context.watch.clear();
     say(&format!("\n{}", summary(&now)))?;
     say(&told(&live, truth))?;
@@ -73,6 +77,7 @@ pub fn run(args: &DemoStreamArgs, context: Context<'_>) -> Outcome<Exit> {
     if context.output.is_json() {
         context.output.result(&value, String::new)?;
     }
+    demo.go_on(context);
     Ok(Exit::Done)
 }
 
@@ -152,6 +157,7 @@ fn mean(values: &[f64]) -> f64 {
 struct DemoSink {
     follow: Arc<Mutex<Follow>>,
     events: Arc<Vec<DemoEvent>>,
+    view: Arc<LiveView>,
 }
 
 impl Sink for DemoSink {
@@ -165,40 +171,68 @@ impl Sink for DemoSink {
             rows.iter().filter_map(|row| Some(self.events.get(of(row)?)?.outcome.as_bytes())).collect();
         follow.outcomes(&outcomes)?;
         follow.advance()?;
+        self.view.put(follow.report());
         Ok(())
     }
 }
 
-fn stream(
-    config: &StreamConfig,
-    events: &Arc<Vec<DemoEvent>>,
-) -> Outcome<(impactiq_stream::figures::FiguresNow, LiveNow)> {
-    let runtime = runtime()?;
-    let stop = service::stop(config);
-    let service = Service::open(config, runtime.handle(), &stop)?;
-    let name = StreamName { cluster: "demo".into(), topic: "events".into(), group: "demo".into() };
-    let ledger = service.ledger(&name)?;
-    let positions = runtime.block_on(ledger.take(&[0]))?;
-    let mut follow = Follow::new(config)?;
-    follow.add_model(&service.models.current())?;
-    let follow = Arc::new(Mutex::new(follow));
-    let partitions = Arc::new(Partitions::default());
-    let flow = Flow {
-        source: Box::new(MemorySource::new(generator(events), &positions, &partitions)),
-        sink: Box::new(DemoSink { follow: Arc::clone(&follow), events: Arc::clone(events) }),
-        processor: service.processor(&ledger)?,
-        ledger,
-        handle: runtime.handle().clone(),
-        partitions,
-        figures: Arc::clone(&service.figures),
-        stop,
-        topic: "events".into(),
-        settings: service.settings(),
-    };
-    flow.run()?;
-    runtime.block_on(service.log.close());
-    let live = follow.lock().unwrap_or_else(PoisonError::into_inner).report();
-    Ok((service.figures.now(), live))
+/// The parts of the demo that outlive its events.
+struct Demo {
+    config: StreamConfig,
+    runtime: tokio::runtime::Runtime,
+    service: Service,
+    pages: Option<StreamPages>,
+}
+
+impl Demo {
+    fn open(config: &StreamConfig, http: Option<SocketAddr>, context: Context<'_>) -> Outcome<Demo> {
+        let runtime = runtime()?;
+        let service = Service::open(config, runtime.handle(), &service::stop(config))?;
+        let pages = match http {
+            Some(address) => Some(runtime.block_on(StreamPages::start(address, service.clone()))?),
+            None => None,
+        };
+        if let Some(pages) = &pages {
+            context.output.note(&format!("The report is told at {}/v1/stream", pages.url()));
+        }
+        Ok(Demo { config: config.clone(), runtime, service, pages })
+    }
+
+    fn stream(&self, events: &Arc<Vec<DemoEvent>>) -> Outcome<(FiguresNow, LiveNow)> {
+        let (service, runtime) = (&self.service, &self.runtime);
+        let name = StreamName { cluster: "demo".into(), topic: "events".into(), group: "demo".into() };
+        let ledger = service.ledger(&name)?;
+        let positions = runtime.block_on(ledger.take(&[0]))?;
+        let mut follow = Follow::new(&self.config)?;
+        follow.add_model(&service.models.current())?;
+        let follow = Arc::new(Mutex::new(follow));
+        let partitions = Arc::new(Partitions::default());
+        let (of_sink, view) = (Arc::clone(&follow), Arc::clone(&service.live));
+        let flow = Flow {
+            source: Box::new(MemorySource::new(generator(events), &positions, &partitions)),
+            sink: Box::new(DemoSink { follow: of_sink, events: Arc::clone(events), view }),
+            processor: service.processor(&ledger)?,
+            ledger,
+            handle: runtime.handle().clone(),
+            partitions,
+            figures: Arc::clone(&service.figures),
+            stop: Arc::clone(&service.stop),
+            topic: "events".into(),
+            settings: service.settings(),
+        };
+        flow.run()?;
+        runtime.block_on(service.log.close());
+        let live = follow.lock().unwrap_or_else(PoisonError::into_inner).report();
+        Ok((service.figures.now(), live))
+    }
+
+    /// Answers until Ctrl-C, where it was asked to answer.
+    fn go_on(&self, context: Context<'_>) {
+        if self.pages.is_some() {
+            context.output.note("All events are scored; the report is still there (Ctrl-C stops)");
+            self.runtime.block_on(until_stopped(context));
+        }
+    }
 }
 
 fn generator(events: &Arc<Vec<DemoEvent>>) -> Generator {

@@ -93,6 +93,7 @@ fn asked(args: &ServeArgs) -> Asked {
             key: args.lookup_key.clone(),
             refresh: args.lookup_refresh.clone(),
         },
+        stream: args.stream.clone(),
         max_body: args.max_body,
         max_rows: args.max_rows,
         timeout: args.timeout,

@@ -61,6 +61,7 @@ pub(crate) const ACCESS: &[(&str, Access)] = &[
     ("/v1/target/list", Access::Key(Role::Read)),
     ("/v1/scores", Access::Key(Role::Read)),
     ("/v1/live", Access::Key(Role::Read)),
+    ("/v1/stream", Access::Key(Role::Read)),
     ("/metrics", Access::Key(Role::Read)),
     ("/v1/models/{name}/promote", Access::Key(Role::Admin)),
     ("/v1/models/rollback", Access::Key(Role::Admin)),

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use std::sync::Arc;
 
 use crate::desk::Desk;
-use crate::http::{health, infer, invocations, live, log, models, reports, score, simulate, target};
+use crate::http::{health, infer, invocations, live, log, models, reports, score, simulate, stream, target};
 
 /// Every route of the API, with its description.
 pub(crate) fn api() -> OpenApiRouter<Arc<Desk>> {
@@ -33,6 +33,7 @@ pub(crate) fn api() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(models::promote))
         .routes(routes!(reports::reports))
         .routes(routes!(live::live))
+        .routes(routes!(stream::stream))
         .routes(routes!(health::server))
         .routes(routes!(health::metrics))
         .routes(routes!(health::live))

@@ -60,6 +60,8 @@ pub(crate) struct ServerInfo {
     started_at: String,
     /// The score log.
     log: LogEntry,
+    /// True when a scorer of events is followed (`/v1/stream`).
+    stream: bool,
     /// What a request may cost.
     limits: LimitsEntry,
 }
@@ -93,6 +95,7 @@ pub(crate) async fn server(State(desk): State<Arc<Desk>>, caller: Option<Extensi
             kind: state.as_ref().map_or("none", |state| state.kind).to_owned(),
             durable: state.is_some_and(|state| state.durable),
         },
+        stream: desk.stream.is_some(),
         limits: LimitsEntry {
             max_rows: limits.max_rows,
             max_body_bytes: limits.max_body_bytes,

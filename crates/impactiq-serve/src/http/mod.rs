@@ -1,7 +1,7 @@
 //! The API: the only place that knows its JSON.
 
 // A file uses only files above it: problem, auth, extract, text, answer, score, infer, invocations,
-// simulate, target, models, reports, log, live, health, docs, router.
+// simulate, target, models, reports, log, live, stream, health, docs, router.
 pub mod problem;
 
 pub(crate) mod auth;
@@ -18,6 +18,7 @@ pub(crate) mod models;
 pub(crate) mod reports;
 pub(crate) mod score;
 pub(crate) mod simulate;
+pub(crate) mod stream;
 pub(crate) mod target;
 
 pub mod docs;

@@ -69,6 +69,8 @@ codes! {
     NoReport = "no_report", NOT_FOUND, "The report was not made yet";
     /// The server keeps no score log.
     NoLog = "no_log", NOT_FOUND, "There is no score log";
+    /// The server was told of no stream of events.
+    NoStream = "no_stream", NOT_FOUND, "There is no stream";
     /// Another method.
     WrongMethod = "wrong_method", METHOD_NOT_ALLOWED, "The address knows another method";
     /// A body that did not come in time.
@@ -91,6 +93,8 @@ codes! {
     TooSlow = "too_slow", SERVICE_UNAVAILABLE, "The answer took too long";
     /// The score log cannot be written or read.
     LogUnavailable = "log_unavailable", SERVICE_UNAVAILABLE, "The score log cannot be reached";
+    /// The scorer of events does not answer.
+    StreamAway = "stream_away", SERVICE_UNAVAILABLE, "The stream does not answer";
     /// A mistake of ours.
     Internal = "internal", INTERNAL_SERVER_ERROR, "A mistake of the server";
 }

@@ -34,6 +34,7 @@ fn matrix() -> Vec<(&'static str, &'static str, Option<usize>)> {
         ("get", "/v1/reports", Some(1)),
         ("get", "/v1/scores", Some(1)),
         ("get", "/v1/live", Some(1)),
+        ("get", "/v1/stream", Some(1)),
         ("get", "/metrics", Some(1)),
         ("post", "/v1/models/{name}/promote", Some(2)),
         ("post", "/v1/models/rollback", Some(2)),

@@ -10,3 +10,4 @@ mod models;
 mod overload;
 mod pages;
 mod quiet;
+mod stream;
