@@ -21,14 +21,30 @@ const EFFECT_STOPS: u32 = 5;
 /// What a base learner is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// A nuisance: its errors are averaged out, so it may be light.
+    /// A nuisance of an experiment: its errors are averaged out, so it may be light.
     Nuisance,
+    /// A nuisance of observational data: what it misses stays in the effect as bias, which no interval knows of.
+    Adjustment,
+    /// A probability of assignment in observational data.
+    Assignment,
     /// One arm's outcome in a T-learner: the errors of two such models add up in an effect.
     OneArm,
     /// The outcome with the arm among the features: splits on the arm must not be rare.
     AllArms,
     /// A pseudo-outcome whose mean is an effect: nearly all of it is noise.
     Effect,
+}
+
+impl Place {
+    fn is_nuisance(self) -> bool {
+        matches!(self, Place::Nuisance | Place::Adjustment | Place::Assignment)
+    }
+
+    /// Rows set aside stop a model when it predicts best, which is too early where its bias counts for more than its
+    /// noise: the noise of two nuisances is averaged out, the product of their biases is not.
+    fn stops_early(self) -> bool {
+        !matches!(self, Place::Adjustment | Place::Assignment)
+    }
 }
 
 /// What is known of a target before anything is fitted.
@@ -45,7 +61,7 @@ pub struct Target {
 impl BaseSettings {
     /// The base learner of a kind, with defaults where the user wrote nothing.
     pub fn learner(&self, kind: BaseKind, place: Place, target: Target) -> BaseLearner {
-        let refit = place != Place::Nuisance && target.n_rows <= REFIT_ROWS;
+        let refit = !place.is_nuisance() && target.n_rows <= REFIT_ROWS;
         let n_stops = if place == Place::Effect { EFFECT_STOPS } else { 1 };
         let external = |library| BaseLearner::External { library, config: self.boosted(place, target), refit, n_stops };
         match kind {
@@ -61,19 +77,19 @@ impl BaseSettings {
         }
     }
 
-    /// The base learner of probabilities of assignment: logistic where the outcome's is linear.
-    pub fn propensity_learner(&self, kind: BaseKind, target: Target) -> BaseLearner {
+    /// The base learner of probabilities of a treatment: logistic where the outcome's is linear.
+    pub fn propensity_learner(&self, kind: BaseKind, place: Place, target: Target) -> BaseLearner {
         match kind {
             BaseKind::LeastSquares => BaseLearner::Logistic { penalty: 0.0 },
             BaseKind::Ridge => BaseLearner::Logistic { penalty: self.penalty.unwrap_or(1.0) },
             // A squared-loss penalty means nothing to a logistic one: it is chosen by itself.
             BaseKind::Lasso | BaseKind::ElasticNet => BaseLearner::LogisticChosen,
-            kind => self.learner(kind, Place::Nuisance, target),
+            kind => self.learner(kind, place, target),
         }
     }
 
     fn forest(&self, place: Place, target: Target) -> ForestConfig {
-        let n_trees = if place == Place::Nuisance { 200 } else { 500 };
+        let n_trees = if place.is_nuisance() { 200 } else { 500 };
         ForestConfig {
             n_trees: self.n_trees.map_or(n_trees, |n| n as usize),
             // No variances are asked of a base learner, so every tree draws for itself.
@@ -88,7 +104,8 @@ impl BaseSettings {
 
     fn boosted(&self, place: Place, target: Target) -> BoostConfig {
         let (n_trees, learning_rate, n_leaves, l2, feature_fraction) = match place {
-            Place::Nuisance => (100, 0.1, 8, 1.0, 1.0),
+            Place::Nuisance | Place::Adjustment => (100, 0.1, 8, 1.0, 1.0),
+            Place::Assignment => (assignment_trees(target.n_rows), 0.1, 8, 1.0, 1.0),
             Place::OneArm => (300, 0.05, 4, 100.0, 0.5),
             Place::AllArms => (300, 0.05, 8, 10.0, 1.0),
             Place::Effect => (300, 0.05, 4, 100.0, 0.5),
@@ -104,10 +121,16 @@ impl BaseSettings {
             l2: self.l2.unwrap_or(l2),
             row_fraction: self.row_fraction.unwrap_or(1.0),
             feature_fraction: self.feature_fraction.unwrap_or(feature_fraction),
-            early_stopping: self.early_stopping.unwrap_or(true).then_some(stopping),
+            early_stopping: self.early_stopping.unwrap_or(place.stops_early()).then_some(stopping),
             ..defaults
         }
     }
+}
+
+/// Trees of a probability of assignment. Nothing stops them, and a few hundred rows would be learned by heart: weights are
+/// one over these probabilities.
+fn assignment_trees(n_rows: usize) -> usize {
+    (n_rows / 16).clamp(25, 100)
 }
 
 /// Rows per leaf: enough events, and not more than a fiftieth of the part.
@@ -117,9 +140,9 @@ fn min_leaf_rows(place: Place, target: Target) -> u32 {
         Loss::Logistic => (2.0 * target.mean.min(1.0 - target.mean)).max(1e-6),
     };
     let events = match (place, target.loss) {
-        (Place::Nuisance, _) => 20.0,
+        (Place::Nuisance | Place::Adjustment | Place::Assignment, _) => 20.0,
         (Place::Effect, Loss::Logistic) => 200.0,
-        _ => 50.0,
+        (Place::OneArm | Place::AllArms | Place::Effect, _) => 50.0,
     };
     let most = (target.n_rows as f64 / 50.0).max(5.0);
     (events / rare).min(most).max(5.0).round() as u32

@@ -107,7 +107,7 @@ fn share(
     let learner = if declared {
         config.settings().learner(config.base, Place::Nuisance, of)
     } else {
-        config.settings().propensity_learner(config.base, of)
+        config.settings().propensity_learner(config.base, Place::Assignment, of)
     };
     let weights = pair.task.weights;
     let fit = FitTask { rows: &rows, target: &target, weights, row_ids: pair.task.row_ids, loss };

@@ -195,7 +195,9 @@ impl<'a> Fitter<'a> {
     ) -> Result<CrossFitted, CausalError> {
         let n_rows = values.len();
         let target = Target { loss, n_rows, mean: values.iter().sum::<f64>() / n_rows.max(1) as f64 };
-        self.run(values, weights, (Place::Nuisance, target), child, what)
+        let learned = self.data.assignment == Assignment::Observational;
+        let place = if learned { Place::Adjustment } else { Place::Nuisance };
+        self.run(values, weights, (place, target), child, what)
     }
 
     /// An effect given features, of ratios of residuals weighted by squared residuals.

@@ -244,10 +244,11 @@ impl<'a> Fitter<'a> {
         }
         let target = Target { loss, n_rows, mean: sum / f64::max(1.0, n_rows as f64) };
         let label = &data.treatment.arms.labels()[arm as usize];
-        let candidates = self.config.candidates(Place::Nuisance, target);
+        let place = self.place();
+        let candidates = self.config.candidates(place, target);
         let task = NuisanceTask {
             candidates: candidates.as_ref(),
-            learner: &self.config.settings().learner(self.config.kind, Place::Nuisance, target),
+            learner: &self.config.settings().learner(self.config.kind, place, target),
             target: &outcome.values,
             weights: data.weights.as_deref(),
             row_ids: &self.ids,
@@ -256,6 +257,11 @@ impl<'a> Fitter<'a> {
             what: &format!("outcome '{}' of arm '{label}'", outcome.name),
         };
         self.run(&task, seed, watch)
+    }
+
+    /// What outcomes' means are for.
+    fn place(&self) -> Place {
+        if self.data.assignment == Assignment::Observational { Place::Adjustment } else { Place::Nuisance }
     }
 
     /// Rows of other arms take no part: their weight is 0.
@@ -273,10 +279,11 @@ impl<'a> Fitter<'a> {
         let loss = loss_of(outcome.kind);
         let target = Target { loss, n_rows, mean: taken().sum::<f64>() / f64::max(1.0, n_rows as f64) };
         let label = &data.treatment.arms.labels()[arm as usize];
-        let candidates = self.config.candidates(Place::Nuisance, target);
+        let place = self.place();
+        let candidates = self.config.candidates(place, target);
         let task = NuisanceTask {
             candidates: candidates.as_ref(),
-            learner: &self.config.settings().learner(self.config.kind, Place::Nuisance, target),
+            learner: &self.config.settings().learner(self.config.kind, place, target),
             target: &outcome.values,
             weights: Some(&weights),
             row_ids: &self.ids,
@@ -312,10 +319,10 @@ impl<'a> Fitter<'a> {
         let n_rows = data.n_rows();
         let target = Target { loss: Loss::Logistic, n_rows, mean: received.iter().sum::<f64>() / n_rows as f64 };
         let label = &data.treatment.arms.labels()[arm as usize];
-        let candidates = self.config.candidates(Place::Nuisance, target);
+        let candidates = self.config.candidates(Place::Assignment, target);
         let task = NuisanceTask {
             candidates: candidates.as_ref(),
-            learner: &self.config.settings().propensity_learner(self.config.kind, target),
+            learner: &self.config.settings().propensity_learner(self.config.kind, Place::Assignment, target),
             target: &received,
             weights: data.weights.as_deref(),
             row_ids: &self.ids,

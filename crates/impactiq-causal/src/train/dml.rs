@@ -8,7 +8,7 @@ use impactiq_data::{Assignment, Dataset, Folds, OutcomeKind, Stream, Watch};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{BaseKind, Inputs, Loss, Place, Target};
-use crate::config::CheckedConfig;
+use crate::config::{AssignmentKind, CheckedConfig};
 use crate::dml::{self, DmlEstimate, DmlKind, DmlLearner, DmlLearners, DmlRows};
 use crate::error::CausalError;
 use crate::nuisance::{self, OutOfFold};
@@ -133,11 +133,16 @@ fn learner_of(
     }
     let target = Target { loss, n_rows, mean: weighted_mean(values, None) };
     let settings = nuisance.settings();
-    let base = match probability && binary {
-        true => settings.propensity_learner(nuisance.kind, target),
-        false => settings.learner(nuisance.kind, Place::Nuisance, target),
+    let place = match config.config().assignment.kind {
+        AssignmentKind::Observational if probability && binary => Place::Assignment,
+        AssignmentKind::Observational => Place::Adjustment,
+        _ => Place::Nuisance,
     };
-    Ok(DmlLearner { base, loss, candidates: nuisance.candidates(Place::Nuisance, target) })
+    let base = match probability && binary {
+        true => settings.propensity_learner(nuisance.kind, place, target),
+        false => settings.learner(nuisance.kind, place, target),
+    };
+    Ok(DmlLearner { base, loss, candidates: nuisance.candidates(place, target) })
 }
 
 impl Contrast<'_> {
