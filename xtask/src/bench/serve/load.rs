@@ -43,6 +43,8 @@ pub struct Answers {
     pub seconds: f64,
     /// Milliseconds of every request that got a 2xx, in order of size.
     pub latencies: Vec<f64>,
+    /// The same from when it was sent: beyond capacity the load itself falls behind, and that is not the server's.
+    pub from_sending: Vec<f64>,
     /// Answers 429 and 503.
     pub refused: u64,
     /// Other answers, and connections that broke.
@@ -68,6 +70,7 @@ impl Load<'_> {
         })?;
         all.seconds = began.elapsed().as_secs_f64();
         all.latencies.sort_by(f64::total_cmp);
+        all.from_sending.sort_by(f64::total_cmp);
         if all.latencies.is_empty() && all.refused == 0 {
             bail!("no request was answered: {}", all.first_failure.as_deref().unwrap_or("nothing was sent"));
         }
@@ -90,8 +93,13 @@ impl Load<'_> {
             if let Some(early) = due.checked_sub(began.elapsed()) {
                 std::thread::sleep(early);
             }
+            let sent = began.elapsed();
             match self.exchange(&mut open, &self.requests[at % self.requests.len()]) {
-                Ok(200..=299) => answers.latencies.push((began.elapsed() - due).as_secs_f64() * 1e3),
+                Ok(200..=299) => {
+                    let now = began.elapsed();
+                    answers.latencies.push((now - due).as_secs_f64() * 1e3);
+                    answers.from_sending.push((now - sent).as_secs_f64() * 1e3);
+                }
                 Ok(429 | 503) => answers.refused += 1,
                 Ok(status) => answers.fail(format!("status {status}")),
                 Err(error) => {
@@ -118,6 +126,7 @@ impl Load<'_> {
 impl Answers {
     fn add(&mut self, other: Answers) {
         self.latencies.extend(other.latencies);
+        self.from_sending.extend(other.from_sending);
         self.refused += other.refused;
         self.failed += other.failed;
         self.first_failure = self.first_failure.take().or(other.first_failure);
@@ -133,20 +142,21 @@ impl Answers {
         self.latencies.len() as f64 / self.seconds
     }
 
-    /// The latency that this share of the answered requests does not exceed.
-    pub fn quantile(&self, share: f64) -> f64 {
-        let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get((share * last as f64).ceil() as usize).copied().unwrap_or(f64::NAN)
-    }
-
     /// As figures of a cell.
     pub fn json(&self) -> Value {
         json!({
             "answered": self.latencies.len(), "refused": self.refused, "failed": self.failed,
             "first_failure": self.first_failure, "seconds": self.seconds, "per_second": self.rate(),
-            "p50_ms": self.quantile(0.5), "p99_ms": self.quantile(0.99), "p999_ms": self.quantile(0.999),
+            "p50_ms": quantile(&self.latencies, 0.5), "p99_ms": quantile(&self.latencies, 0.99),
+            "p999_ms": quantile(&self.latencies, 0.999), "p99_from_sending_ms": quantile(&self.from_sending, 0.99),
         })
     }
+}
+
+/// What this share of sorted values does not exceed.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((share * last as f64).ceil() as usize).copied().unwrap_or(f64::NAN)
 }
 
 /// A request of HTTP/1.1.
@@ -275,7 +285,8 @@ mod tests {
         let load = Load { address, requests: &requests, pace: Pace::Open(1000.0), connections: 1, seconds: 0.02 };
         let answers = load.run().unwrap();
         assert_eq!(answers.latencies.len(), 20);
-        assert!(answers.quantile(1.0) > 100.0, "{}", answers.quantile(1.0));
+        let slowest = quantile(&answers.latencies, 1.0);
+        assert!(slowest > 100.0, "{slowest}");
     }
 
     #[test]
