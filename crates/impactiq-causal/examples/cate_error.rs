@@ -148,9 +148,10 @@ fn one(kind: SynthKind, n: usize, seed: u64, settings: &[String]) -> Result<(Str
         arms.iter().map(|arm| format!("{:.4} %", 100.0 * (1.0 - arm.loss.value / arm.loss.constant))).collect();
     let ate = &trained.report.contrasts[0].ate;
     let line = format!(
-        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{}{} nuisances explain {} of the loss, ate error {:.6}, {}",
+        "{kind} n={n} seed={seed} {}: rmse {rmse:.5} (constant {sd_tau:.5}) correlation {:.3} best tenth {:.3} sd {sd_cate:.5} bias {:+.5}{interval}{}{} nuisances explain {} of the loss, ate error {:.6}, {}",
         settings.join(" "),
         covariance / (sd_tau * sd_cate).max(1e-300),
+        best_tenth(cate, tau),
         mean_cate - mean_tau,
         chosen.join(","),
         choice.concat(),
@@ -159,6 +160,17 @@ fn one(kind: SynthKind, n: usize, seed: u64, settings: &[String]) -> Result<(Str
         seconds.join(", "),
     );
     Ok((line, [rmse, sd_tau, covered, width, winkler]))
+}
+
+/// What the tenth ranked highest gains over the average, as a share of what the true ranking's would.
+fn best_tenth(cate: &[f64], tau: &[f64]) -> f64 {
+    let mean = tau.iter().sum::<f64>() / tau.len() as f64;
+    let gain = |by: &[f64]| {
+        let mut order: Vec<usize> = (0..by.len()).collect();
+        order.sort_by(|&a, &b| by[b].total_cmp(&by[a]));
+        order[..by.len() / 10].iter().map(|&row| tau[row] - mean).sum::<f64>()
+    };
+    gain(cate) / gain(tau)
 }
 
 /// Coverage, mean width and mean Winkler score of 95 % intervals of rows that have one.
