@@ -147,3 +147,29 @@ fn min_leaf_rows(place: Place, target: Target) -> u32 {
     let most = (target.n_rows as f64 / 50.0).max(5.0);
     (events / rare).min(most).max(5.0).round() as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boosted(settings: BaseSettings, place: Place, n_rows: usize) -> BoostConfig {
+        settings.boosted(place, Target { loss: Loss::Logistic, n_rows, mean: 0.5 })
+    }
+
+    #[test]
+    fn only_where_bias_would_stay_nothing_stops_a_nuisance_early() {
+        let stops = |place| boosted(BaseSettings::default(), place, 1_000).early_stopping.is_some();
+        assert!(stops(Place::Nuisance) && stops(Place::Effect) && stops(Place::OneArm));
+        assert!(!stops(Place::Adjustment) && !stops(Place::Assignment));
+        let asked = BaseSettings { early_stopping: Some(true), ..BaseSettings::default() };
+        assert!(boosted(asked, Place::Assignment, 1_000).early_stopping.is_some(), "who asks for it gets it");
+    }
+
+    #[test]
+    fn a_probability_gets_trees_by_its_rows() {
+        let trees = |n_rows| boosted(BaseSettings::default(), Place::Assignment, n_rows).n_trees;
+        assert_eq!([trees(100), trees(480), trees(10_000)], [25, 30, 100]);
+        let asked = BaseSettings { n_trees: Some(7), ..BaseSettings::default() };
+        assert_eq!(boosted(asked, Place::Assignment, 10_000).n_trees, 7);
+    }
+}
