@@ -1,7 +1,7 @@
 // Charts of groups: deciles with what was measured in each, and predicted against measured.
-import { interval, known, level, plain, scale, suffix, tick, withUnit, type Estimate, type OutcomeKind, type Unit } from '../numbers/format';
+import { holdsZero, interval, known, level, plain, scale, scaled, suffix, tick, withUnit, type Estimate, type OutcomeKind, type Unit } from '../numbers/format';
 import { rules, whiskers } from './shapes';
-import { baseAxis, dots, figure, frame, valueAxis, words, type ChartSpec, type Table } from './spec';
+import { baseAxis, dots, figure, frame, valueAxis, words, type ChartSpec, type Look, type Table } from './spec';
 
 /** A tenth of the people as the server reports it. */
 export interface Group {
@@ -48,11 +48,26 @@ function tableOf({ groups, unit, kind }: GroupsInput): Table {
   };
 }
 
+/** The axis of the ten groups of a ranking; `onZero` puts its line where the effect is zero. */
+export function tenthAxis(look: Look, tenths: readonly { decile: number }[], onZero: boolean): Record<string, unknown> {
+  return {
+    type: 'category',
+    name: 'Tenth of people, ranked by predicted effect',
+    nameLocation: 'middle',
+    nameGap: 30,
+    nameTextStyle: { color: look.muted },
+    data: tenths.map(({ decile }) => (decile === 1 ? 'best' : decile === tenths.length ? 'last' : String(decile))),
+    axisTick: { show: false },
+    axisLine: { onZero, lineStyle: { color: look.faint } },
+    axisLabel: { color: look.muted, interval: 0, hideOverlap: true },
+  };
+}
+
 /** Ten bars: the measured effect of each tenth of the ranking with its interval. */
 export function decileChart(input: GroupsInput): ChartSpec {
   const table = tableOf(input);
   const { groups, unit, average } = input;
-  const shown = (value: number | null | undefined) => (known(value) ? value * scale(unit) : null);
+  const shown = (value: number | null | undefined) => scaled(value, unit);
   return {
     title: 'Measured effect by tenth of the ranking',
     summary: input.summary,
@@ -61,24 +76,14 @@ export function decileChart(input: GroupsInput): ChartSpec {
     height: 340,
     option: (look) => ({
       ...frame(look, table, 'axis'),
-      xAxis: {
-        type: 'category',
-        name: 'Tenth of people, ranked by predicted effect',
-        nameLocation: 'middle',
-        nameGap: 30,
-        nameTextStyle: { color: look.muted },
-        data: groups.map((group) => (group.decile === 1 ? 'best' : group.decile === groups.length ? 'last' : String(group.decile))),
-        axisTick: { show: false },
-        axisLine: { onZero: true, lineStyle: { color: look.faint } },
-        axisLabel: { color: look.muted, interval: 0, hideOverlap: true },
-      },
+      xAxis: tenthAxis(look, groups, true),
       yAxis: valueAxis(look, `Effect on ${input.outcome}${suffix(unit) && `,${suffix(unit)}`}`, (value) => tick(value, 'plain', true)),
       series: [
         {
           type: 'bar',
           data: groups.map((group) => ({
             value: shown(group.effect.value),
-            itemStyle: { color: look.accent, opacity: known(group.effect.lower) && known(group.effect.upper) && group.effect.lower <= 0 && group.effect.upper >= 0 ? 0.35 : 0.9, borderRadius: 4 },
+            itemStyle: { color: look.accent, opacity: holdsZero(group.effect) ? 0.35 : 0.9, borderRadius: 4 },
           })),
           barMaxWidth: 46,
           barCategoryGap: '34%',
@@ -114,9 +119,9 @@ export function calibrationChart(input: GroupsInput): ChartSpec {
           ...dots(11),
           itemStyle: { color: look.accent },
           z: 4,
-          data: groups.map((group) => [group.mean_score * s, known(group.effect.value) ? group.effect.value * s : null]),
+          data: groups.map((group) => [group.mean_score * s, scaled(group.effect.value, unit)]),
         },
-        whiskers(groups.map((group) => ({ at: group.mean_score * s, lower: known(group.effect.lower) ? group.effect.lower * s : null, upper: known(group.effect.upper) ? group.effect.upper * s : null })), look.accent),
+        whiskers(groups.map((group) => ({ at: group.mean_score * s, lower: scaled(group.effect.lower, unit), upper: scaled(group.effect.upper, unit) })), look.accent),
         { type: 'line', silent: true, showSymbol: false, lineStyle: { color: look.faint, type: 'dashed' }, data: [[low, low], [high, high]] },
       ],
     }),

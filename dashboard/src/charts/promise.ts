@@ -1,5 +1,6 @@
 // What was promised for each tenth of a ranking, and what became of it.
-import { interval, known, scale, suffix, thousands, tick, withUnit, type Estimate, type Unit } from '../numbers/format';
+import { interval, known, scaled, suffix, thousands, tick, withUnit, type Estimate, type Unit } from '../numbers/format';
+import { tenthAxis } from './groups';
 import { band, rules, whiskers } from './shapes';
 import { apart, dots, endLabel, figure, frame, valueAxis, words, type ChartSpec, type Table } from './spec';
 
@@ -15,7 +16,7 @@ export interface PromisedTenth {
 /** A corridor for the promise, a dot with its range for what happens. */
 export function promiseChart(input: { tenths: readonly PromisedTenth[]; unit: Unit; outcome: string; summary: string }): ChartSpec {
   const { tenths, unit } = input;
-  const at = (value: number | null | undefined) => (known(value) ? value * scale(unit) : null);
+  const at = (value: number | null | undefined) => scaled(value, unit);
   const table: Table = {
     columns: [
       { name: 'Tenth, best first', numeric: true },
@@ -55,17 +56,7 @@ export function promiseChart(input: { tenths: readonly PromisedTenth[]; unit: Un
       ...frame(look, table, 'axis'),
       animation: false,
       grid: { left: 8, right: 76, top: 34, bottom: 30, containLabel: true },
-      xAxis: {
-        type: 'category',
-        name: 'Tenth of people, ranked by predicted effect',
-        nameLocation: 'middle',
-        nameGap: 30,
-        nameTextStyle: { color: look.muted },
-        data: tenths.map(({ decile }) => (decile === 1 ? 'best' : decile === tenths.length ? 'last' : String(decile))),
-        axisTick: { show: false },
-        axisLine: { onZero: false, lineStyle: { color: look.faint } },
-        axisLabel: { color: look.muted, interval: 0, hideOverlap: true },
-      },
+      xAxis: tenthAxis(look, tenths, false),
       yAxis: valueAxis(look, `Effect on ${input.outcome}${suffix(unit) && `,${suffix(unit)}`}`, (value) => tick(value, 'plain', true), isCut ? { min: -edge, max: edge, axisLabel: { color: look.muted, formatter: (value: number) => (Math.abs(value) < edge * 0.999 ? tick(value, 'plain', true) : ''), margin: 10, hideOverlap: true } } : {}),
       series: [
         band(promised, look.muted, 0.18),

@@ -1,5 +1,5 @@
 // Charts that lie on their side, one row per thing: balance before the treatment, estimates beside each other.
-import { interval, known, pValue, percent, scale, signed, suffix, tick, withUnit, type Estimate, type Unit } from '../numbers/format';
+import { interval, known, pValue, percent, scale, scaled, signed, suffix, tick, withUnit, type Estimate, type Unit } from '../numbers/format';
 import { rules, whiskers } from './shapes';
 import { baseAxis, dots, figure, frame, words, type ChartSpec, type Look, type Table } from './spec';
 
@@ -84,8 +84,7 @@ export interface NamedEstimate {
 /** Estimates of one thing under each other, each with its interval. */
 export function estimatesChart(input: { title: string; summary: string; file: string; axis: string; unit: Unit; entries: readonly NamedEstimate[] }): ChartSpec {
   const { entries, unit } = input;
-  const s = scale(unit);
-  const at = (value: number | null | undefined) => (known(value) ? value * s : null);
+  const at = (value: number | null | undefined) => scaled(value, unit);
   const table: Table = {
     columns: [
       { name: 'Name', numeric: false },
@@ -97,7 +96,7 @@ export function estimatesChart(input: { title: string; summary: string; file: st
       words(name),
       figure(estimate.value, withUnit(estimate.value, unit)),
       words(interval(estimate, unit)),
-      figure(estimate.std_error, known(estimate.std_error) ? signed(estimate.std_error * s).replace('+', '') : '–'),
+      figure(estimate.std_error, known(estimate.std_error) ? signed(estimate.std_error * scale(unit)).replace('+', '') : '–'),
     ]),
   };
   return {

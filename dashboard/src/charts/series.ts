@@ -1,5 +1,5 @@
 // Charts of one thing moving: the uplift along a feature, rates over time, how many scored how high.
-import { bare, known, plain, scale, suffix, thousands, tick, withUnit, type Unit } from '../numbers/format';
+import { bare, known, plain, scaled, suffix, thousands, tick, withUnit, type Unit } from '../numbers/format';
 import { band, rules, whiskers } from './shapes';
 import { apart, baseAxis, dots, endLabel, figure, frame, valueAxis, words, type ChartSpec, type Table } from './spec';
 
@@ -14,8 +14,7 @@ export interface SweepValue {
 /** How the uplift moves along one feature, everything else kept. */
 export function sweepChart(input: { feature: string; unit: Unit; points: readonly SweepValue[]; here: number | string | null; summary: string; second?: readonly SweepValue[] | null }): ChartSpec {
   const { points, unit, feature, second } = input;
-  const s = scale(unit);
-  const at = (value: number | null | undefined) => (known(value) ? value * s : null);
+  const at = (value: number | null | undefined) => scaled(value, unit);
   const shown = (value: number | null) => figure(value, withUnit(value, unit));
   const banded = points.some((point) => known(point.lower));
   const table: Table = {

@@ -1,6 +1,6 @@
 // What the stream tells, as sentences. Each is made of its numbers, and says so when they show nothing yet.
 import type { LiveModel, StreamAlarm } from '../api/stream';
-import { counted, duration, interval, known, percent, pValue, thousands, withUnit, type Estimate } from '../numbers/format';
+import { counted, duration, holdsZero, interval, known, percent, pValue, thousands, withUnit } from '../numbers/format';
 import { effectSentence } from '../words/decision';
 import { bestOf, type Watched } from './stream';
 
@@ -59,8 +59,6 @@ export function waitsFor(reason: string | null | undefined): string {
   return reason ? `${reason[0]?.toUpperCase()}${reason.slice(1)}.` : '';
 }
 
-const isZeroIn = ({ lower, upper }: Estimate) => known(lower) && known(upper) && lower <= 0 && upper >= 0;
-
 /** The live effect as somebody would say it, or what it waits for. */
 export function liveSentence(model: LiveModel, { kind, outcome }: Watched, nWaiting: number): string {
   if (model.n === 0) {
@@ -72,7 +70,7 @@ export function liveSentence(model: LiveModel, { kind, outcome }: Watched, nWait
   const pending = model.asymptotic.reason ?? null;
   if (!known(best.value) || !known(best.lower) || !known(best.upper)) return `There is no range yet. ${waitsFor(pending ?? best.reason)}`.trim();
   const said = effectSentence({ ate: best, controlMean: null, kind, outcome });
-  const more = isZeroIn(best) ? 'More events will narrow this range.' : 'This range holds however often you look.';
+  const more = holdsZero(best) ? 'More events will narrow this range.' : 'This range holds however often you look.';
   return pending ? `${said} This is the careful range of the first events, and a narrower one follows. ${waitsFor(pending)}` : `${said} ${more}`;
 }
 
@@ -80,7 +78,7 @@ export function liveSentence(model: LiveModel, { kind, outcome }: Watched, nWait
 export function differenceSentence(model: LiveModel, unit: Watched['unit']): string {
   const difference = model.predicted.realised_minus_predicted;
   if (!known(difference.lower) || !known(difference.upper)) return '';
-  if (isZeroIn(difference)) return 'May be chance.';
+  if (holdsZero(difference)) return 'May be chance.';
   return `More than chance: the scores promise too ${(difference.value ?? 0) < 0 ? 'much' : 'little'} by ${withUnit(Math.abs(difference.value ?? 0), unit).replace('+', '')}.`;
 }
 

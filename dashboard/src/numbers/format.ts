@@ -95,6 +95,16 @@ export function scale(unit: Unit): number {
   return unit === 'points' || unit === 'percent' ? 100 : 1;
 }
 
+/** A value as it is drawn; null where there is none. */
+export function scaled(value: number | null | undefined, unit: Unit): number | null {
+  return known(value) ? value * scale(unit) : null;
+}
+
+/** Whether an interval is there and holds zero. */
+export function holdsZero({ lower, upper }: Pick<Estimate, 'lower' | 'upper'>): boolean {
+  return known(lower) && known(upper) && lower <= 0 && upper >= 0;
+}
+
 /** The unit as a word behind a number or on an axis. */
 export function suffix(unit: Unit): string {
   return unit === 'points' ? ' pp' : unit === 'percent' ? ' %' : '';

@@ -52,51 +52,53 @@ export async function freePort() {
   return port;
 }
 
-/** The server, until `stop`. */
-export async function serve(args, port) {
-  const child = spawn(binary, ['serve', '--listen', `127.0.0.1:${port}`, ...args], { cwd: repository, stdio: ['ignore', 'pipe', 'pipe'] });
+/** The program with these words, what it said so far, and its orderly end. */
+function start(words) {
+  const child = spawn(binary, words, { cwd: repository, stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   child.stdout.on('data', (data) => (said += data));
   child.stderr.on('data', (data) => (said += data));
   const ended = new Promise((done) => child.on('exit', done));
   process.on('exit', () => child.kill('SIGKILL'));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    await ended;
+    clearTimeout(timer);
+  };
+  return { child, said: () => said, stop };
+}
+
+/** The server, until `stop`. */
+export async function serve(args, port) {
+  const { child, said, stop } = start(['serve', '--listen', `127.0.0.1:${port}`, ...args]);
   const url = `http://127.0.0.1:${port}`;
   const patience = Date.now() + 60_000;
   for (;;) {
     const ready = await fetch(`${url}/health/ready`).then((answer) => answer.ok, () => false);
     if (ready) break;
-    assert.equal(child.exitCode, null, `the server ended:\n${said}`);
-    assert.ok(Date.now() < patience, `the server is not ready after a minute:\n${said}`);
+    assert.equal(child.exitCode, null, `the server ended:\n${said()}`);
+    assert.ok(Date.now() < patience, `the server is not ready after a minute:\n${said()}`);
     await new Promise((done) => setTimeout(done, 50));
   }
   return {
     url,
-    said: () => said,
-    stop: async () => {
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
-      await ended;
-      clearTimeout(timer);
-    },
+    said,
+    stop,
   };
 }
 
 /** The demo's stream on a port, until `stop`: it scores its events and goes on telling of them. */
 export async function demoStream(folder, events, port) {
-  const child = spawn(binary, ['demo', 'stream', '--output', folder, '--overwrite', '--events', String(events), '--http', `127.0.0.1:${port}`], { cwd: repository, stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  child.stdout.on('data', (data) => (said += data));
-  child.stderr.on('data', (data) => (said += data));
-  const ended = new Promise((done) => child.on('exit', done));
-  process.on('exit', () => child.kill('SIGKILL'));
+  const { child, said, stop } = start(['demo', 'stream', '--output', folder, '--overwrite', '--events', String(events), '--http', `127.0.0.1:${port}`]);
   const report = () => fetch(`http://127.0.0.1:${port}/v1/stream`).then((answer) => (answer.ok ? answer.json() : null), () => null);
   const until = async (wanted, what) => {
     const patience = Date.now() + 180_000;
     for (;;) {
       const now = await report();
       if (now && wanted(now)) return now;
-      assert.equal(child.exitCode, null, `the stream ended:\n${said}`);
-      assert.ok(Date.now() < patience, `${what} after three minutes:\n${said}`);
+      assert.equal(child.exitCode, null, `the stream ended:\n${said()}`);
+      assert.ok(Date.now() < patience, `${what} after three minutes:\n${said()}`);
       await new Promise((done) => setTimeout(done, 100));
     }
   };
@@ -106,12 +108,7 @@ export async function demoStream(folder, events, port) {
     model: join(folder, 'criteo/model'),
     /** Its report once every event is scored and every window that can close has closed. */
     done: () => until((now) => handled(now) === events && now.live?.counts.n_events === now.figures.scored, 'the events are not scored'),
-    stop: async () => {
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
-      await ended;
-      clearTimeout(timer);
-    },
+    stop,
   };
 }
 
