@@ -7,6 +7,8 @@
 //! nuisances explain out of fold, and the seconds. The
 //! defaults of the learners were chosen with it (docs/methods/t_learner.md).
 
+mod best_tenth;
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -14,6 +16,8 @@ use std::time::Instant;
 use impactiq_causal::{Config, train};
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
 use impactiq_data::{DataError, Seed, Watch};
+
+use best_tenth::best_tenth;
 
 /// Notes when each stage begins.
 #[derive(Default)]
@@ -160,17 +164,6 @@ fn one(kind: SynthKind, n: usize, seed: u64, settings: &[String]) -> Result<(Str
         seconds.join(", "),
     );
     Ok((line, [rmse, sd_tau, covered, width, winkler]))
-}
-
-/// What the tenth ranked highest gains over the average, as a share of what the true ranking's would.
-fn best_tenth(cate: &[f64], tau: &[f64]) -> f64 {
-    let mean = tau.iter().sum::<f64>() / tau.len() as f64;
-    let gain = |by: &[f64]| {
-        let mut order: Vec<usize> = (0..by.len()).collect();
-        order.sort_by(|&a, &b| by[b].total_cmp(&by[a]));
-        order[..by.len() / 10].iter().map(|&row| tau[row] - mean).sum::<f64>()
-    };
-    gain(cate) / gain(tau)
 }
 
 /// Coverage, mean width and mean Winkler score of 95 % intervals of rows that have one.

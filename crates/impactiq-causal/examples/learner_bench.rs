@@ -8,6 +8,8 @@
 //! probability of treatment is learned like anything else. `cpu_s` is the learner's stage and, for
 //! learners that need nuisances, that of the nuisances; nothing else of a run is in it.
 
+mod best_tenth;
+
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -15,6 +17,8 @@ use impactiq_causal::train::STAGES;
 use impactiq_causal::{Config, train};
 use impactiq_data::synth::{SynthKind, SynthOptions, generate};
 use impactiq_data::{Seed, Watch};
+
+use best_tenth::best_tenth;
 
 /// What was asked for.
 struct Arguments {
@@ -123,18 +127,6 @@ impl Stages {
     }
 }
 
-/// What the best-ranked tenth gains over the average, as a share of what the truth's would.
-fn top_tenth(effects: &[f64], truth: &[f64]) -> f64 {
-    let n = truth.len() / 10;
-    let gain = |by: &[f64]| {
-        let mut order: Vec<usize> = (0..truth.len()).collect();
-        order.sort_by(|&a, &b| by[b].total_cmp(&by[a]));
-        let mean = truth.iter().sum::<f64>() / truth.len() as f64;
-        order[..n].iter().map(|&row| truth[row]).sum::<f64>() / n as f64 - mean
-    };
-    gain(effects) / gain(truth)
-}
-
 fn accuracy(effects: &[f64], truth: &[f64]) -> (f64, f64) {
     let n = truth.len() as f64;
     let mean = |v: &[f64]| v.iter().sum::<f64>() / n;
@@ -181,7 +173,7 @@ fn run(arguments: &Arguments) -> Result<String, String> {
         arguments.get("--declared") == 1,
         arguments.get("--threads"),
         truth.len() as f64 / predicting.max(0.01),
-        top_tenth(effects, truth),
+        best_tenth(effects, truth),
     ))
 }
 

@@ -36,6 +36,11 @@ pub enum Place {
 }
 
 impl Place {
+    /// A nuisance, where the data is observational or not.
+    pub fn nuisance(is_observational: bool) -> Place {
+        if is_observational { Place::Adjustment } else { Place::Nuisance }
+    }
+
     fn is_nuisance(self) -> bool {
         matches!(self, Place::Nuisance | Place::Adjustment | Place::Assignment)
     }

@@ -195,8 +195,7 @@ impl<'a> Fitter<'a> {
     ) -> Result<CrossFitted, CausalError> {
         let n_rows = values.len();
         let target = Target { loss, n_rows, mean: values.iter().sum::<f64>() / n_rows.max(1) as f64 };
-        let learned = self.data.assignment == Assignment::Observational;
-        let place = if learned { Place::Adjustment } else { Place::Nuisance };
+        let place = Place::nuisance(self.data.assignment == Assignment::Observational);
         self.run(values, weights, (place, target), child, what)
     }
 

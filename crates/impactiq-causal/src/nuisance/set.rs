@@ -261,7 +261,7 @@ impl<'a> Fitter<'a> {
 
     /// What outcomes' means are for.
     fn place(&self) -> Place {
-        if self.data.assignment == Assignment::Observational { Place::Adjustment } else { Place::Nuisance }
+        Place::nuisance(self.data.assignment == Assignment::Observational)
     }
 
     /// Rows of other arms take no part: their weight is 0.

@@ -133,12 +133,10 @@ fn learner_of(
     }
     let target = Target { loss, n_rows, mean: weighted_mean(values, None) };
     let settings = nuisance.settings();
-    let place = match config.config().assignment.kind {
-        AssignmentKind::Observational if probability && binary => Place::Assignment,
-        AssignmentKind::Observational => Place::Adjustment,
-        _ => Place::Nuisance,
-    };
-    let base = match probability && binary {
+    let is_observational = config.config().assignment.kind == AssignmentKind::Observational;
+    let is_propensity = probability && binary;
+    let place = if is_propensity && is_observational { Place::Assignment } else { Place::nuisance(is_observational) };
+    let base = match is_propensity {
         true => settings.propensity_learner(nuisance.kind, place, target),
         false => settings.learner(nuisance.kind, place, target),
     };

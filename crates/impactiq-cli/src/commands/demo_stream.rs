@@ -178,7 +178,6 @@ impl Sink for DemoSink {
 
 /// The parts of the demo that outlive its events.
 struct Demo {
-    config: StreamConfig,
     runtime: tokio::runtime::Runtime,
     service: Service,
     pages: Option<StreamPages>,
@@ -195,7 +194,7 @@ impl Demo {
         if let Some(pages) = &pages {
             context.output.note(&format!("The report is told at {}/v1/stream", pages.url()));
         }
-        Ok(Demo { config: config.clone(), runtime, service, pages })
+        Ok(Demo { runtime, service, pages })
     }
 
     fn stream(&self, events: &Arc<Vec<DemoEvent>>) -> Outcome<(FiguresNow, LiveNow)> {
@@ -203,7 +202,7 @@ impl Demo {
         let name = StreamName { cluster: "demo".into(), topic: "events".into(), group: "demo".into() };
         let ledger = service.ledger(&name)?;
         let positions = runtime.block_on(ledger.take(&[0]))?;
-        let mut follow = Follow::new(&self.config)?;
+        let mut follow = Follow::new(&service.config)?;
         follow.add_model(&service.models.current())?;
         let follow = Arc::new(Mutex::new(follow));
         let partitions = Arc::new(Partitions::default());
