@@ -138,13 +138,13 @@ impl MemorySink {
 }
 
 impl Sink for MemorySink {
-    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
+    fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
         self.n_deliveries += 1;
         if let Some(error) = self.fault.as_mut().and_then(|fault| fault(self.n_deliveries)) {
             return Err(error);
         }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        for row in 0..batch.incoming.len() {
+        for (batch, row) in group.iter().flat_map(|batch| (0..batch.incoming.len()).map(move |row| (batch, row))) {
             let place = batch.incoming.place(row);
             if without.contains(&place.partition) {
                 continue;
@@ -170,7 +170,7 @@ impl Sink for MemorySink {
 pub struct NoSink;
 
 impl Sink for NoSink {
-    fn deliver(&mut self, _: &Processed, _: &[i32]) -> Result<(), StreamError> {
+    fn deliver(&mut self, _: &[Processed], _: &[i32]) -> Result<(), StreamError> {
         Ok(())
     }
 }

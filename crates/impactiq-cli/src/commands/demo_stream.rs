@@ -161,17 +161,19 @@ struct DemoSink {
 }
 
 impl Sink for DemoSink {
-    fn deliver(&mut self, batch: &Processed, _: &[i32]) -> Result<(), StreamError> {
+    fn deliver(&mut self, group: &[Processed], _: &[i32]) -> Result<(), StreamError> {
         let mut follow = self.follow.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows: Vec<usize> = (0..batch.incoming.len()).filter(|row| batch.dead[*row].is_none()).collect();
-        let messages: Vec<&[u8]> = rows.iter().map(|row| batch.messages.get(*row)).collect();
-        follow.scores(&messages)?;
-        let of = |row: &usize| usize::try_from(batch.incoming.place(*row).offset).ok();
-        let outcomes: Vec<&[u8]> =
-            rows.iter().filter_map(|row| Some(self.events.get(of(row)?)?.outcome.as_bytes())).collect();
-        follow.outcomes(&outcomes)?;
-        follow.advance()?;
-        self.view.put(follow.report());
+        for batch in group {
+            let rows: Vec<usize> = (0..batch.incoming.len()).filter(|row| batch.dead[*row].is_none()).collect();
+            let messages: Vec<&[u8]> = rows.iter().map(|row| batch.messages.get(*row)).collect();
+            follow.scores(&messages)?;
+            let of = |row: &usize| usize::try_from(batch.incoming.place(*row).offset).ok();
+            let outcomes: Vec<&[u8]> =
+                rows.iter().filter_map(|row| Some(self.events.get(of(row)?)?.outcome.as_bytes())).collect();
+            follow.outcomes(&outcomes)?;
+            follow.advance()?;
+            self.view.put(follow.report());
+        }
         Ok(())
     }
 }

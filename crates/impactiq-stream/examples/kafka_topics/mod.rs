@@ -109,6 +109,9 @@ impl Writer {
         let mut config = client(brokers);
         config.set("enable.idempotence", "true").set("linger.ms", "5").set("message.timeout.ms", "600000");
         config.set("queue.buffering.max.messages", "1000000").set("compression.type", "lz4");
+        // With several requests under way, a broker that is killed leaves gaps in their numbers, and librdkafka then sends
+        // messages again that are there already.
+        config.set("max.in.flight.requests.per.connection", "1");
         Ok(Writer { producer: config.create_with_context(places.clone())?, places, topic: topic.to_owned() })
     }
 

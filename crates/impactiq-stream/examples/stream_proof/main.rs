@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use events::Event;
 use house::Names;
-use kafka_topics::{Failure, Placed, Writer, create, number, word};
+use kafka_topics::{Failure, Placed, Writer, create, number, read_all, word};
 use members::Crowd;
 use store::Store;
 use verdict::{Expected, violations};
@@ -107,7 +107,7 @@ impl Round {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match Round::parse(&arguments).and_then(|round| play(&round)) {
+    match Round::parse(&arguments).and_then(|round| play(&round).inspect_err(|_| keep_log(&round))) {
         Ok(result) => {
             println!("{result}");
             let holds = result["violations"].as_array().is_some_and(Vec::is_empty);
@@ -119,6 +119,16 @@ fn main() -> ExitCode {
             eprintln!("error: {problem}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Keeps what the broker has said, beside what the members said.
+fn keep_log(round: &Round) {
+    let path = round.folder.join("broker.log");
+    let kept = Command::new(&round.control).arg("log").output().and_then(|log| std::fs::write(&path, log.stdout));
+    match kept {
+        Ok(()) => eprintln!("kept for a look: {}", round.folder.display()),
+        Err(error) => eprintln!("the broker's log was not kept: {error}"),
     }
 }
 
@@ -164,6 +174,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
     let disturbed_seconds = began.elapsed().as_secs_f64();
     let drained = drain(&mut crowd, &store, &runtime, placed.len() as u64)?;
     let leaving_seconds = crowd.end(Duration::from_secs(60))?;
+    check_input(round, &names, placed.len() as u64)?;
 
     let events: Vec<Event> = placed.iter().map(|one| Event::at(round.seed, one.number, round.users)).collect();
     let expected = Expected::new(&round.binary, &model, &folder, events, &placed)?;
@@ -183,9 +194,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
     if violated.is_empty() {
         std::fs::remove_dir_all(&folder)?;
     } else {
-        let log = Command::new(&round.control).arg("log").output()?;
-        std::fs::write(folder.join("broker.log"), log.stdout)?;
-        eprintln!("kept for a look: {}", folder.display());
+        keep_log(round);
     }
     result["violations"] = json!(violated);
     Ok(result)
@@ -206,6 +215,16 @@ fn produce(round: &Round, names: &Names, enough: &AtomicBool) -> Result<Vec<Plac
         sleep(Duration::from_millis(5));
     }
     writer.finish()
+}
+
+/// The topic must hold what was produced, once: otherwise the round says nothing about the stream.
+fn check_input(round: &Round, names: &Names, n_produced: u64) -> Result<(), Failure> {
+    let n_there = read_all(&round.brokers, &names.events, false, &mut |_| Ok(()))?;
+    if n_there == n_produced {
+        return Ok(());
+    }
+    Err(format!("{} holds {n_there} events where {n_produced} were produced once; play the round again", names.events)
+        .into())
 }
 
 /// Kills, leaves, joins, restarts and stalls, all drawn from the seed, until there were as many of each as asked for.

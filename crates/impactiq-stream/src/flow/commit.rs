@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use impactiq_store::unix_micros;
 use tokio::runtime::Handle;
 
-use super::{Sink, Stop};
+use super::{Sink, Stop, ends_of};
 use crate::config::Delivery;
 use crate::error::StreamError;
 use crate::figures::Figures;
@@ -17,6 +17,10 @@ use crate::partitions::Partitions;
 use crate::processor::Processed;
 
 pub(super) type Ends = Vec<(i32, i64, i64)>;
+
+/// Most batches that are sent in one transaction. A transaction takes about a tenth of a second whatever is in it, so what has
+/// been scored in the meantime goes with the next one.
+pub(super) const GROUP: usize = 8;
 
 pub(super) struct Committing<'a> {
     pub sink: Box<dyn Sink>,
@@ -33,37 +37,43 @@ pub(super) struct Committing<'a> {
 
 impl Committing<'_> {
     pub fn run(mut self, from: &Receiver<Processed>, done: &Sender<Ends>) -> Result<(), StreamError> {
-        while let Ok(mut batch) = from.recv() {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| from.recv().ok()) {
+            let mut group = vec![first];
+            if self.delivery == Delivery::ExactlyOnce {
+                next = gather(&mut group, from);
+            }
             let lost = match self.delivery {
                 Delivery::AtLeastOnce => {
-                    let gone = self.deliver(&batch, &[])?;
-                    self.write(&mut batch, &gone)?
+                    let gone = self.deliver(&group, &[])?;
+                    self.write(&mut group, &gone)?
                 }
                 Delivery::ExactlyOnce => {
-                    let lost = self.write(&mut batch, &[])?;
-                    let gone = self.deliver(&batch, &lost)?;
-                    batch.ends.iter().filter(|end| !gone.contains(&end.0)).for_each(|end| {
-                        self.sent.insert(end.0, end.2);
-                    });
+                    let lost = self.write(&mut group, &[])?;
+                    let gone = self.deliver(&group, &lost)?;
+                    let ends = group.iter().flat_map(|batch| &batch.ends);
+                    self.sent.extend(ends.filter(|end| !gone.contains(&end.0)).map(|end| (end.0, end.2)));
                     gone
                 }
             };
-            self.committed.store(batch.batch, Ordering::Release);
-            self.count(&batch, &lost);
-            self.partitions.done(&batch.incoming);
-            batch.ends.retain(|end| !lost.contains(&end.0));
-            // Nobody listens any more when the flow ends; then nothing is to be told.
-            let _ = done.send(batch.ends);
+            for mut batch in group {
+                self.committed.store(batch.batch, Ordering::Release);
+                self.count(&batch, &lost);
+                self.partitions.done(&batch.incoming);
+                batch.ends.retain(|end| !lost.contains(&end.0));
+                // Nobody listens any more when the flow ends; then nothing is to be told.
+                let _ = done.send(batch.ends);
+            }
         }
         Ok(())
     }
 
     /// Sends until it works; gives the partitions that were left out because somebody else has them by now.
-    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<Vec<i32>, StreamError> {
+    fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<Vec<i32>, StreamError> {
+        let ends = ends_of(group);
         let mut n_failures = 0;
         loop {
-            let gone: Vec<i32> = batch
-                .ends
+            let gone: Vec<i32> = ends
                 .iter()
                 .filter(|(partition, epoch, _)| {
                     let place = Place { partition: *partition, offset: 0, epoch: *epoch };
@@ -71,10 +81,10 @@ impl Committing<'_> {
                 })
                 .map(|end| end.0)
                 .collect();
-            if gone.len() == batch.ends.len() {
+            if gone.len() == ends.len() {
                 return Ok(gone);
             }
-            match self.sink.deliver(batch, &gone) {
+            match self.sink.deliver(group, &gone) {
                 Ok(()) => return Ok(gone),
                 Err(error) if error.is_passing() && !self.stop.has_run_out() => {
                     self.stop.wait(&error, &mut n_failures, self.figures);
@@ -84,10 +94,14 @@ impl Committing<'_> {
         }
     }
 
-    /// Writes until it works; gives the partitions that somebody else has by now.
-    fn write(&mut self, batch: &mut Processed, gone: &[i32]) -> Result<Vec<i32>, StreamError> {
-        let mut lost = gone.to_vec();
-        batch.shares.retain(|share| !gone.contains(&share.partition));
+    /// Writes the batches one after the other; gives the partitions that somebody else has by now.
+    fn write(&mut self, group: &mut [Processed], gone: &[i32]) -> Result<Vec<i32>, StreamError> {
+        group.iter_mut().try_fold(gone.to_vec(), |lost, batch| self.write_one(batch, lost))
+    }
+
+    /// Writes until it works; adds the partitions that somebody else has by now to those that are lost.
+    fn write_one(&mut self, batch: &mut Processed, mut lost: Vec<i32>) -> Result<Vec<i32>, StreamError> {
+        batch.shares.retain(|share| !lost.contains(&share.partition));
         if self.delivery == Delivery::ExactlyOnce {
             batch.shares.iter_mut().for_each(|share| share.sent = self.sent.get(&share.partition).copied());
         }
@@ -126,4 +140,18 @@ impl Committing<'_> {
         }
         self.figures.committed(scored, codes.into_iter());
     }
+}
+
+/// Adds batches that wait already; gives one back that does not belong to them.
+fn gather(group: &mut Vec<Processed>, from: &Receiver<Processed>) -> Option<Processed> {
+    while group.len() < GROUP {
+        let batch = from.try_recv().ok()?;
+        // A partition that was lost and taken again has another epoch: what was read under the old one is void.
+        let is_other = |end: &(i32, i64, i64)| batch.ends.iter().any(|one| one.0 == end.0 && one.1 != end.1);
+        if ends_of(group).iter().any(is_other) {
+            return Some(batch);
+        }
+        group.push(batch);
+    }
+    None
 }

@@ -3,6 +3,7 @@
 //! What is read and where scores go hides behind [`Source`] and [`Sink`]. Every failure that may pass is
 //! waited out; everything else ends the flow with its error.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -51,11 +52,22 @@ pub trait Source: Send {
 
 /// Where scores and dead letters go.
 pub trait Sink: Send {
-    /// Sends a batch, without the events of some partitions, and waits until all of it has arrived.
+    /// Sends batches in their order, as one, without the events of some partitions, and waits until all of it has arrived. No
+    /// partition has two epochs in them.
     ///
     /// # Errors
-    /// A failure that passes is tried again with the whole batch.
-    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError>;
+    /// A failure that passes is tried again with all of them.
+    fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError>;
+}
+
+/// The positions behind batches, each partition's once.
+pub(crate) fn ends_of(group: &[Processed]) -> Vec<(i32, i64, i64)> {
+    let last: BTreeMap<i32, (i64, i64)> = group
+        .iter()
+        .flat_map(|batch| &batch.ends)
+        .map(|(partition, epoch, next)| (*partition, (*epoch, *next)))
+        .collect();
+    last.into_iter().map(|(partition, (epoch, next))| (partition, epoch, next)).collect()
 }
 
 /// Waits, unless told to stop.

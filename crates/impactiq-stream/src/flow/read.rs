@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use super::commit::{Committing, Ends};
+use super::commit::{Committing, Ends, GROUP};
 use super::score::Scoring;
 use super::{Failed, Sink, Source, Stop, Taken};
 use crate::config::Delivery;
@@ -69,7 +69,9 @@ impl Flow {
     pub fn run(self) -> Result<(), StreamError> {
         self.stop.begin();
         let (to_score, from_source) = sync_channel(1);
-        let (to_commit, from_score) = sync_channel(2);
+        // Where batches are sent together, they may wait for each other.
+        let waiting = if self.settings.delivery == Delivery::ExactlyOnce { GROUP } else { 2 };
+        let (to_commit, from_score) = sync_channel(waiting);
         let (to_source, from_commit) = channel();
         let committed = self.processor.committed();
         let failed = Failed::default();

@@ -186,14 +186,15 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// Sends the messages of a batch, without those of some partitions, through `send`.
+    /// Sends the messages of batches, without those of some partitions, through `send`.
     pub fn send(
         &self,
-        batch: &Processed,
+        group: &[Processed],
         without: &[i32],
         mut send: impl FnMut(BaseRecord<'_, [u8], [u8]>) -> Result<(), StreamError>,
     ) -> Result<(), StreamError> {
-        for row in 0..batch.incoming.len() {
+        let rows = group.iter().flat_map(|batch| (0..batch.incoming.len()).map(move |row| (batch, row)));
+        for (batch, row) in rows {
             let place = batch.incoming.place(row);
             if without.contains(&place.partition) {
                 continue;

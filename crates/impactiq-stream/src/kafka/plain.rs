@@ -33,9 +33,9 @@ impl PlainSink {
         Ok(PlainSink { topics: topics(config), sender: make(config)?, config: config.clone(), stop: Arc::clone(stop) })
     }
 
-    fn try_deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
+    fn try_deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
         let sender = &self.sender;
-        self.topics.send(batch, without, |record| hand_over(sender, record))?;
+        self.topics.send(group, without, |record| hand_over(sender, record))?;
         while !sender.context().wait(A_WHILE) {
             // Messages have a time limit of their own; this one is that of whoever stops the program.
             if self.stop.has_run_out() {
@@ -48,8 +48,8 @@ impl PlainSink {
 }
 
 impl Sink for PlainSink {
-    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
-        let done = self.try_deliver(batch, without);
+    fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
+        let done = self.try_deliver(group, without);
         if done.is_err() && self.sender.client().fatal_error().is_some() {
             self.sender = make(&self.config)?;
         }

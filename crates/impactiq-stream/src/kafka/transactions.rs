@@ -1,4 +1,4 @@
-//! Scores sent exactly once: a batch and the group's offset behind it are one Kafka transaction.
+//! Scores sent exactly once: batches and the group's offset behind them are one Kafka transaction.
 //!
 //! One transactional id per member, not per partition: a member that lost a partition is fenced by the group's
 //! generation, which goes with the offsets, and one id per partition would cost a producer each.
@@ -18,7 +18,7 @@ use super::sender::{Deliveries, Sender, hand_over};
 use super::source::KafkaSource;
 use crate::config::StreamConfig;
 use crate::error::StreamError;
-use crate::flow::{Sink, Stop};
+use crate::flow::{Sink, Stop, ends_of};
 use crate::incoming::Place;
 use crate::processor::Processed;
 
@@ -95,7 +95,7 @@ impl TransactionSink {
         self.is_uncertain = true;
     }
 
-    /// The positions behind the batch, and those of them that are committed already.
+    /// Partitions whose positions behind the batches are committed already.
     fn settled(&self, ends: &[(i32, i64, i64)]) -> Result<Vec<i32>, StreamError> {
         let topic = &self.config.kafka.events;
         let list = list(topic, ends.iter().map(|end| end.0));
@@ -110,20 +110,21 @@ impl TransactionSink {
         Ok(ends.iter().filter(is_settled).map(|end| end.0).collect())
     }
 
-    fn try_deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
+    fn try_deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
         if self.producer.is_none() {
             self.producer = Some(self.begin()?);
         }
+        let ends = ends_of(group);
         let mut without = without.to_vec();
         if self.is_uncertain {
-            without.extend(self.settled(&batch.ends)?);
+            without.extend(self.settled(&ends)?);
         }
         self.is_uncertain = false;
         // The generation first, then the look at what is ours: if a partition goes away in between, its next
         // owner has another generation, and this one is refused.
-        let group = self.consumer.group_metadata().ok_or(StreamError::Stopped { what: "the group" })?;
+        let generation = self.consumer.group_metadata().ok_or(StreamError::Stopped { what: "the group" })?;
         let mut list = TopicPartitionList::new();
-        for (partition, epoch, next) in batch.ends.iter().filter(|end| !without.contains(&end.0)) {
+        for (partition, epoch, next) in ends.iter().filter(|end| !without.contains(&end.0)) {
             let place = Place { partition: *partition, offset: 0, epoch: *epoch };
             if !self.consumer.context().member.partitions.holds(place) {
                 let detail = format!("partition {partition} was given back in the meantime");
@@ -134,9 +135,9 @@ impl TransactionSink {
         }
         let Some(producer) = self.producer.as_ref().filter(|_| list.count() > 0) else { return Ok(()) };
         producer.begin_transaction().map_err(|error| told("beginning a transaction", &error))?;
-        let sent = self.topics.send(batch, &without, |record| hand_over(producer, record));
+        let sent = self.topics.send(group, &without, |record| hand_over(producer, record));
         let done = sent.and_then(|()| {
-            self.again("sending offsets", || producer.send_offsets_to_transaction(&list, &group, PATIENCE))?;
+            self.again("sending offsets", || producer.send_offsets_to_transaction(&list, &generation, PATIENCE))?;
             self.again("committing a transaction", || producer.commit_transaction(PATIENCE))
         });
         match done {
@@ -198,8 +199,8 @@ fn retire(producer: Sender) {
 }
 
 impl Sink for TransactionSink {
-    fn deliver(&mut self, batch: &Processed, without: &[i32]) -> Result<(), StreamError> {
-        let done = self.try_deliver(batch, without);
+    fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
+        let done = self.try_deliver(group, without);
         if done.is_err() && self.producer.as_ref().is_some_and(|producer| producer.client().fatal_error().is_some()) {
             self.replace();
         }

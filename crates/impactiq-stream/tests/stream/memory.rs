@@ -1,6 +1,9 @@
 //! What is promised of the log, whatever dies: each event once, the scores of every other door, fenced writers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use impactiq_score::Scorer;
 use impactiq_stream::StreamError;
@@ -78,6 +81,33 @@ fn whatever_is_delivered_again_is_logged_once() {
             assert_eq!(seen.len(), 100, "every event was sent");
             assert!(seen.values().all(|values| values.iter().all(|value| *value == values[0])), "with the same bytes");
         }
+    }
+}
+
+#[test]
+fn batches_that_wait_for_a_transaction_share_the_next_one_in_their_order() {
+    let house = House::new();
+    for (delivery, is_shared) in [("", false), (", delivery: exactly_once", true)] {
+        let config = house.config(&house.stores()[0], &format!(", batch_rows: 10, in_flight_rows: 500{delivery}"), "");
+        let opened = house.open(&config);
+        let n_deliveries = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&n_deliveries);
+        // The first delivery takes longer than scoring everything else.
+        let fault: Fault = Box::new(move |n| {
+            counted.store(n, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(if n == 1 { 1_000 } else { 0 }));
+            None
+        });
+        let (done, sent) = opened.run(events(200), Some(fault));
+        done.unwrap();
+        let sent = sent.lock().unwrap();
+        let ids: Vec<Value> = sent.iter().map(|message| parsed(message)["id"].clone()).collect();
+        assert_eq!(ids, (0..200).map(|n| Value::from(format!("e{n}"))).collect::<Vec<_>>());
+        assert_eq!(opened.log().len(), 200);
+        let n = n_deliveries.load(Ordering::Relaxed);
+        assert_eq!(n < 20, is_shared, "{n} deliveries of 20 batches");
+        // One alone, or all that fit into a transaction.
+        assert!(n >= 3, "{n}");
     }
 }
 
