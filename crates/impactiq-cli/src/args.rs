@@ -274,10 +274,14 @@ pub struct ServeArgs {
 
 /// `stream`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct StreamArgs {
+    /// What else is wanted than scoring.
+    #[command(subcommand)]
+    pub part: Option<StreamPart>,
     /// The stream's configuration.
-    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true)]
-    pub config: PathBuf,
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true, required = true)]
+    pub config: Option<PathBuf>,
     /// Score this many events and write nothing anywhere.
     #[arg(long, value_name = "N")]
     pub dry_run: Option<usize>,
@@ -287,6 +291,56 @@ pub struct StreamArgs {
     /// How events are written to stderr.
     #[arg(long, value_enum, default_value_t, env = "IMPACTIQ_LOG_FORMAT", hide_env = true)]
     pub log_format: LogFormat,
+}
+
+/// What is asked of a stream by name.
+#[derive(Debug, Subcommand)]
+pub enum StreamPart {
+    /// Watch a stream that runs: figures, dead letters, lag, live uplift, alarms.
+    Top(StreamTopArgs),
+    /// Score events of the topic once more into a file; nothing else is written.
+    Replay(StreamReplayArgs),
+}
+
+/// `stream top`
+#[derive(Debug, Args)]
+pub struct StreamTopArgs {
+    /// Where the stream answers: `http` of its configuration.
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:9102")]
+    pub address: std::net::SocketAddr,
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
+    /// Look once. So it is off a terminal, and for JSON.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `stream replay`
+#[derive(Debug, Args)]
+pub struct StreamReplayArgs {
+    /// The stream's configuration.
+    #[arg(short, long, value_name = "FILE", env = "IMPACTIQ_STREAM_CONFIG", hide_env = true)]
+    pub config: PathBuf,
+    /// The file of scores: Parquet, CSV or NDJSON by its ending.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Another model than the configuration's.
+    #[arg(short, long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Events from this time on, as the broker has it: `2026-11-01T00:00:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<i64>,
+    /// Events before this time.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<i64>,
+}
+
+/// Milliseconds since 1970 of a moment.
+fn moment(text: &str) -> Result<i64, String> {
+    impactiq_io::moment(text)
+        .map(|micros| micros.div_euclid(1_000))
+        .ok_or_else(|| "a moment looks like 2026-11-01T00:00:00Z, a day like 2026-11-01".to_owned())
 }
 
 /// How events are written.

@@ -33,4 +33,5 @@ pub use read::load::{FileRows, Loaded, Location, read};
 pub use read::memory::CsvRows;
 pub use read::source::{Compression, Format, Source, format_of};
 pub use read::stream::{Batch, Batches, PassThrough};
+pub use value::moment;
 pub use write::{Writer, write_file};

@@ -165,6 +165,11 @@ pub(crate) fn timestamp(text: &str) -> Option<i64> {
     Some(day * MICROS_PER_DAY + micros - offset)
 }
 
+/// A moment, or a day's beginning in UTC, in microseconds since 1970; none where the text is neither.
+pub fn moment(text: &str) -> Option<i64> {
+    timestamp(text).or_else(|| date(text).map(|day| i64::from(day) * MICROS_PER_DAY))
+}
+
 /// A date as text.
 pub(crate) fn date_text(days: i32) -> String {
     let (year, month, day) = civil_from_days(i64::from(days));

@@ -107,6 +107,11 @@ impl Processor {
         Arc::clone(&self.committed)
     }
 
+    /// The model that answers now.
+    pub fn model(&self) -> Arc<StreamModel> {
+        self.models.current()
+    }
+
     /// Users whose windows are in memory.
     pub fn n_users(&self) -> usize {
         self.users.len()

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::Schema;
 use impactiq_store::ScoreLog;
 use tokio::runtime::Handle;
 
@@ -13,7 +14,9 @@ use crate::figures::Figures;
 use crate::flow::{Flow, FlowSettings, Sink, Stop, StoredStates};
 use crate::follow::LiveView;
 use crate::incoming::Incoming;
-use crate::kafka::{Cluster, Follower, KafkaSource, Member, PlainSink, TransactionSink, member_name, read_some};
+use crate::kafka::{
+    Cluster, Follower, KafkaSource, Member, PlainSink, Span, SpanReader, TransactionSink, member_name, read_some,
+};
 use crate::ledger::{Ledger, StreamName};
 use crate::model::ModelWatch;
 use crate::partitions::Partitions;
@@ -185,6 +188,53 @@ pub fn try_out(config: &StreamConfig, events: Incoming, handle: &Handle) -> Resu
     let models = handle.block_on(open_model(config))?;
     let name = Box::new(|partition: i32, offset: i64| format!("dry-run/{partition}/{offset}"));
     Processor::new(config, models, Box::new(NoStates), name)?.process(events)
+}
+
+/// Events of the topic scored once more, in order and batch by batch; written nowhere.
+///
+/// With windows, what came before the span is read as well, from the oldest event that the topic still holds: the first
+/// windows are those of a stream that began there.
+pub struct Replay {
+    processor: Processor,
+    reader: SpanReader,
+    batch_rows: usize,
+}
+
+impl Replay {
+    /// A replay of what the topic holds now.
+    ///
+    /// # Errors
+    /// What model and look-up say; as [`SpanReader::open`].
+    pub fn open(config: &StreamConfig, span: Span, handle: &Handle) -> Result<Replay, StreamError> {
+        let models = handle.block_on(open_model(config))?;
+        let name = Box::new(|partition: i32, offset: i64| format!("replay/{partition}/{offset}"));
+        // Nothing is ever committed, so no user's windows are forgotten.
+        let processor = Processor::new(config, models, Box::new(NoStates), name)?;
+        let reader = SpanReader::open(&config.kafka, span, config.windows.is_some())?;
+        Ok(Replay { processor, reader, batch_rows: config.kafka.batch_rows })
+    }
+
+    /// The model that answers.
+    pub fn model_id(&self) -> String {
+        self.processor.model().id().to_owned()
+    }
+
+    /// The columns of its scores.
+    pub fn score_schema(&self) -> Arc<Schema> {
+        Arc::clone(self.processor.model().scorer.score_schema())
+    }
+
+    /// The next batch, and those of its rows that are inside the span; none at the end.
+    ///
+    /// # Errors
+    /// As [`SpanReader::events`] and [`Processor::process`].
+    pub fn batch(&mut self) -> Result<Option<(Processed, Vec<usize>)>, StreamError> {
+        let Some(events) = self.reader.events(self.batch_rows)? else { return Ok(None) };
+        let done = self.processor.process(events)?;
+        let is_wanted = |row: &usize| self.reader.is_wanted(done.incoming.place(*row));
+        let wanted = (0..done.incoming.len()).filter(is_wanted).collect();
+        Ok(Some((done, wanted)))
+    }
 }
 
 /// The first events of the topic (or the next ones, with `start: latest`), read without joining the group.

@@ -77,3 +77,62 @@ fn a_stream_without_its_broker_waits_says_so_and_stops_when_told() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     rest.join().unwrap();
 }
+
+#[test]
+fn top_shows_a_stream_that_runs_and_says_where_none_answers() {
+    let folder = Folder::new();
+    let mut child = folder
+        .command(&["demo", "stream", "--events", "3000", "--http", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = lines.next().expect("it goes on").unwrap();
+        if let Some((_, rest)) = line.split_once("http://") {
+            break rest.split('/').next().unwrap().to_owned();
+        }
+    };
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).count());
+    let scored = |report: &serde_json::Value| report["figures"]["scored"].as_u64().unwrap();
+    let began = std::time::Instant::now();
+    let report = loop {
+        let report = folder.json(&["stream", "top", &address]);
+        if scored(&report) > 2_900 || began.elapsed().as_secs() > 120 {
+            break report;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    };
+    assert!(scored(&report) > 2_900, "{report}");
+    let ran = folder.run(&["stream", "top", &address, "--once"]);
+    assert_eq!(ran.code, 0, "{}", ran.shown());
+    for told in ["impactiq stream, member", "scored", "dead letters", "live uplift of", "wait for their outcome"] {
+        assert!(ran.stdout.contains(told), "{told}: {}", ran.shown());
+    }
+    assert!(!ran.stdout.contains('\u{1b}'), "no terminal, no codes of one: {}", ran.shown());
+    assert!(std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap();
+    rest.join().unwrap();
+    let ran = folder.run(&["stream", "top", &address]);
+    assert_eq!(ran.code, 2, "{}", ran.shown());
+    assert!(ran.stderr.contains("no stream answers") && ran.stderr.contains("hint:"), "{}", ran.shown());
+}
+
+#[test]
+fn a_replay_refuses_what_cannot_be_meant_before_it_asks_a_broker() {
+    let folder = Folder::with_model();
+    folder.write("stream.yaml", CONFIG);
+    folder.write("there.csv", "");
+    for (more, told) in [
+        (&["-o", "there.csv"][..], "exists already"),
+        (&["-o", "new.csv", "--from", "yesterday"], "2026-11-01T00:00:00Z"),
+        (&["-o", "new.csv", "--from", "2026-11-02", "--to", "2026-11-01"], "--from is not before --to"),
+        (&["-o", "new.csv", "-m", "nowhere"], "nowhere"),
+    ] {
+        let ran = folder.run(&[&["stream", "replay", "-c", "stream.yaml"], more].concat());
+        assert_eq!(ran.code, 2, "{}", ran.shown());
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.shown());
+        assert!(!folder.names().contains(&"new.csv".to_owned()));
+    }
+}

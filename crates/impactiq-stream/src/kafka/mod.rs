@@ -10,6 +10,7 @@ mod position;
 mod probe;
 mod sender;
 mod source;
+mod span;
 mod transactions;
 
 pub use client::member_name;
@@ -18,4 +19,5 @@ pub use member::Member;
 pub use plain::PlainSink;
 pub use probe::{Cluster, read_some};
 pub use source::KafkaSource;
+pub use span::{Span, SpanReader};
 pub use transactions::TransactionSink;

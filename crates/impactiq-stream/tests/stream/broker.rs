@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use impactiq_stream::StreamConfig;
-use impactiq_stream::service::{self, Service};
+use impactiq_stream::config::KafkaConfig;
+use impactiq_stream::kafka::Span;
+use impactiq_stream::service::{self, Replay, Service};
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -186,6 +188,62 @@ fn events_come_out_scored_in_order_and_poison_with_its_reason() {
         assert_eq!((dead.len(), dead[0].1.as_slice()), (1, b"nonsense".as_slice()));
         assert_eq!(dead[0].2["impactiq-reason"], "not_json");
         assert_eq!(dead[0].2["impactiq-topic"], broker.topic("events"));
+    }
+}
+
+/// What a replay says of the events inside a span: scores by id, and how many events were only read for windows.
+fn replayed(house: &House, config: &StreamConfig, span: Span) -> (BTreeMap<String, String>, usize) {
+    let mut replay = Replay::open(config, span, house.runtime.handle()).unwrap();
+    let (mut scores, mut n_before) = (BTreeMap::new(), 0);
+    while let Some((done, wanted)) = replay.batch().unwrap() {
+        n_before += done.incoming.len() - wanted.len();
+        for row in wanted.into_iter().filter(|row| done.dead[*row].is_none()) {
+            let message: Value = serde_json::from_slice(done.messages.get(row)).unwrap();
+            scores.insert(message["id"].as_str().unwrap().to_owned(), message["scores"].to_string());
+        }
+    }
+    (scores, n_before)
+}
+
+#[test]
+fn a_replay_gives_the_scores_of_the_log_and_leaves_everything_as_it_was() {
+    let Some(broker) = Broker::find() else { return };
+    let house = House::new();
+    broker.make_topics(&house, &["events", "scores", "dead"]);
+    // The broker keeps the times that messages bring.
+    let sent_at = |n: u64| 1_770_000_000_000 + n as i64;
+    let producer: BaseProducer = broker.client().create().unwrap();
+    for (n, (key, value)) in (0..300).zip(messages(0..300)) {
+        let topic = broker.topic("events");
+        producer.send(BaseRecord::to(&topic).key(&key).payload(&value).timestamp(sent_at(n))).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    broker.send("events", [("u1".to_owned(), b"nonsense".to_vec())].into_iter());
+    producer.flush(PATIENCE).unwrap();
+    let windows = "windows:\n  user: user\n  time: time\n  features:\n    x2: {recency: buy}\n";
+    for more in ["", windows] {
+        let config = broker.config(&house, &house.stores()[0], ", batch_rows: 64, in_flight_rows: 200", more);
+        let config = StreamConfig {
+            kafka: KafkaConfig { group: format!("{}{}", config.kafka.group, more.len()), ..config.kafka.clone() },
+            ..config
+        };
+        let (service, done) = run_until(&house, &config, |service| n_logged(service) == 301);
+        done.unwrap();
+        let log = house.open(&config).log();
+        let logged: BTreeMap<String, String> =
+            log.into_iter().filter(|row| !row.row.error).map(|row| (row.row.id.unwrap(), row.row.scores)).collect();
+        let n_sent = broker.read("scores").len();
+        let (whole, n_before) = replayed(&house, &config, Span::default());
+        assert_eq!((whole.len(), n_before), (300, 0));
+        assert_eq!(whole, logged);
+        let span = Span { from: Some(sent_at(100)), to: Some(sent_at(200)) };
+        let (part, n_before) = replayed(&house, &config, span);
+        assert_eq!(part.len(), 100);
+        assert!(part.iter().all(|(id, scores)| logged[id] == *scores), "windows reach back before the span");
+        assert_eq!(n_before > 0, !more.is_empty());
+        let later = Span { from: Some(i64::MAX), to: None };
+        assert_eq!(replayed(&house, &config, later).0.len(), 0);
+        assert_eq!((broker.read("scores").len(), n_logged(&service)), (n_sent, 301));
     }
 }
 

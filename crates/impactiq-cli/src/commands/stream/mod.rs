@@ -17,9 +17,12 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::serve::{runtime, write_events};
-use crate::args::StreamArgs;
+use crate::args::{StreamArgs, StreamPart};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
+
+mod replay;
+mod top;
 
 /// How often it is looked whether the stream should stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -31,9 +34,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub fn run(args: &StreamArgs, context: Context<'_>) -> Outcome<Exit> {
     if !context.global.set.is_empty() {
         let message = "`--set` changes a training configuration, and `stream` reads none";
-        return Err(Failure::new(message, format!("edit {} instead", args.config.display())).at("--set"));
+        return Err(Failure::new(message, "edit the stream's configuration instead").at("--set"));
     }
-    let config = StreamConfig::read(&args.config)?;
+    match (&args.part, &args.config) {
+        (Some(StreamPart::Top(args)), _) => top::run(args, context),
+        (Some(StreamPart::Replay(args)), _) => replay::run(args, context),
+        (None, Some(config)) => start(args, config, context),
+        (None, None) => Err(Failure::new("the stream's configuration is missing", "give it with -c FILE")),
+    }
+}
+
+fn start(args: &StreamArgs, config: &Path, context: Context<'_>) -> Outcome<Exit> {
+    let config = StreamConfig::read(config)?;
     write_events(args.log_format, context)?;
     match args.dry_run {
         Some(n) => try_out(&config, n, args.from_file.as_deref(), context),
