@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::Schema;
+use impactiq_data::Watch;
 use impactiq_store::ScoreLog;
 use tokio::runtime::Handle;
 
@@ -228,8 +229,8 @@ impl Replay {
     ///
     /// # Errors
     /// As [`SpanReader::events`] and [`Processor::process`].
-    pub fn batch(&mut self) -> Result<Option<(Processed, Vec<usize>)>, StreamError> {
-        let Some(events) = self.reader.events(self.batch_rows)? else { return Ok(None) };
+    pub fn batch(&mut self, watch: &dyn Watch) -> Result<Option<(Processed, Vec<usize>)>, StreamError> {
+        let Some(events) = self.reader.events(self.batch_rows, watch)? else { return Ok(None) };
         let done = self.processor.process(events)?;
         let is_wanted = |row: &usize| self.reader.is_wanted(done.incoming.place(*row));
         let wanted = (0..done.incoming.len()).filter(is_wanted).collect();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use impactiq_data::Watch;
+use impactiq_io::IoError;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -33,6 +35,9 @@ pub struct SpanReader {
     ends: BTreeMap<i32, i64>,
     /// The first wanted event of each partition.
     begins: BTreeMap<i32, i64>,
+    n_read: u64,
+    /// Offsets to be read; some of them may be no events.
+    n_all: u64,
 }
 
 impl SpanReader {
@@ -69,7 +74,8 @@ impl SpanReader {
                 .map_err(|error| told("choosing where to begin", &error))?;
         }
         client.assign(&list).map_err(|error| told("choosing partitions", &error))?;
-        Ok(SpanReader { client, ends, begins })
+        let n_all = ends.iter().map(|(partition, end)| end.abs_diff(first[partition])).sum();
+        Ok(SpanReader { client, ends, begins, n_read: 0, n_all })
     }
 
     /// True for events inside the span; others are history.
@@ -80,11 +86,14 @@ impl SpanReader {
     /// The next events, at most so many; none at the end.
     ///
     /// # Errors
-    /// [`StreamError::Kafka`] for what cannot pass, and for a broker that says nothing for a minute.
-    pub fn events(&mut self, most: usize) -> Result<Option<Incoming>, StreamError> {
+    /// [`IoError::Interrupted`] where the watch says to stop; [`StreamError::Kafka`] for what cannot pass, and for a broker that says nothing for a minute.
+    pub fn events(&mut self, most: usize, watch: &dyn Watch) -> Result<Option<Incoming>, StreamError> {
         let mut events = Incoming::default();
         let mut heard = Instant::now();
         while events.len() < most && !self.ends.is_empty() {
+            if watch.should_stop() {
+                return Err(IoError::Interrupted.into());
+            }
             match self.client.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
                     heard = Instant::now();
@@ -120,6 +129,8 @@ impl SpanReader {
                 return Err(StreamError::Kafka { doing: "reading events", detail, passing: false });
             }
         }
+        self.n_read += events.len() as u64;
+        watch.progress("replay", self.n_read, self.n_all.max(self.n_read));
         Ok((!events.is_empty()).then_some(events))
     }
 }

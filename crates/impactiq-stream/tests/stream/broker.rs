@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use impactiq_data::Silent;
 use impactiq_stream::StreamConfig;
 use impactiq_stream::config::KafkaConfig;
 use impactiq_stream::kafka::Span;
@@ -195,7 +196,7 @@ fn events_come_out_scored_in_order_and_poison_with_its_reason() {
 fn replayed(house: &House, config: &StreamConfig, span: Span) -> (BTreeMap<String, String>, usize) {
     let mut replay = Replay::open(config, span, house.runtime.handle()).unwrap();
     let (mut scores, mut n_before) = (BTreeMap::new(), 0);
-    while let Some((done, wanted)) = replay.batch().unwrap() {
+    while let Some((done, wanted)) = replay.batch(&Silent).unwrap() {
         n_before += done.incoming.len() - wanted.len();
         for row in wanted.into_iter().filter(|row| done.dead[*row].is_none()) {
             let message: Value = serde_json::from_slice(done.messages.get(row)).unwrap();

@@ -40,14 +40,14 @@ pub fn run(args: &StreamReplayArgs, context: Context<'_>) -> Outcome<Exit> {
     let schema = schema(&replay, &config);
     let mut writer = Writer::create(&args.output, &schema, context.global.overwrite)?;
     let (mut n_scored, mut n_dead, mut n_before) = (0_u64, 0_u64, 0_u64);
-    while let Some((done, wanted)) = replay.batch()? {
-        context.watch.check()?;
+    while let Some((done, wanted)) = replay.batch(context.watch)? {
         let rows = Rows::of(&schema, &done, &wanted);
         n_dead += rows.n_dead;
         n_scored += wanted.len() as u64 - rows.n_dead;
         n_before += (done.incoming.len() - wanted.len()) as u64;
         writer.write(&rows.batch(&schema)?)?;
     }
+    context.watch.clear();
     writer.finish()?;
     let result = json!({
         "output": args.output.display().to_string(), "model": replay.model_id(), "scored": n_scored, "dead_letters": n_dead,

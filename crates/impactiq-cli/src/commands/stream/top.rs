@@ -28,7 +28,7 @@ const REST_OF_PAGE: &str = "\x1b[J";
 /// # Errors
 /// A stream that does not answer at first; later the page says so and asks again.
 pub fn run(args: &StreamTopArgs, context: Context<'_>) -> Outcome<Exit> {
-    let mut asked = Asked::new(args);
+    let asked = Asked::new(args);
     let first = asked.report()?;
     if args.once || context.output.is_json() || !std::io::stdout().is_terminal() {
         context.output.result(&first, || page(&first, None))?;
@@ -72,7 +72,7 @@ impl Asked {
         Asked { agent: config.into(), url: format!("http://{}/v1/stream", args.address) }
     }
 
-    fn report(&mut self) -> Outcome<Value> {
+    fn report(&self) -> Outcome<Value> {
         let hint = "see whether `impactiq stream` runs, and which address its configuration has under `http`";
         let away = |detail: String| Failure::new(format!("no stream answers: {detail}"), hint).at(&self.url);
         let mut answer = self.agent.get(&self.url).call().map_err(|error| away(error.to_string()))?;
