@@ -339,7 +339,8 @@ pub struct StreamReplayArgs {
 /// Milliseconds since 1970 of a moment.
 fn moment(text: &str) -> Result<i64, String> {
     impactiq_io::moment(text)
-        .map(|micros| micros.div_euclid(1_000))
+        // Kafka knows no time before 1970, and so no event.
+        .map(|micros| micros.div_euclid(1_000).max(0))
         .ok_or_else(|| "a moment looks like 2026-11-01T00:00:00Z, a day like 2026-11-01".to_owned())
 }
 

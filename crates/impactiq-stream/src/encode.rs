@@ -30,6 +30,11 @@ impl Texts {
         &mut self.bytes
     }
 
+    /// Bytes of all of them.
+    pub fn n_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -161,6 +161,14 @@ pub enum StreamError {
         /// The low watermark.
         oldest: i64,
     },
+    /// Another model was moved to the place of the one that events were scored with so far.
+    #[error("the model was {before} when the replay began and is {now} now")]
+    ModelChanged {
+        /// The model at the beginning.
+        before: String,
+        /// The model now.
+        now: String,
+    },
     /// The log has a request of a position the store has not reached.
     #[error("the score log already has '{request}', which the stream's position says was never written")]
     AlreadyLogged {
@@ -258,6 +266,9 @@ impl StreamError {
             }
             StreamError::EventsGone { .. } => {
                 Some("keep events longer (retention.ms); `kafka.missing: skip` goes on with the oldest".into())
+            }
+            StreamError::ModelChanged { .. } => {
+                Some("replay again, with a copy of the model (-m) if it is replaced often".into())
             }
             StreamError::AlreadyLogged { .. } => {
                 Some("the store was restored or edited; take another kafka.group or another log".into())

@@ -45,6 +45,11 @@ pub struct Processed {
 }
 
 impl Processed {
+    /// Bytes of its events and of what is made of them.
+    pub fn n_bytes(&self) -> usize {
+        self.incoming.n_bytes() + self.messages.n_bytes()
+    }
+
     /// Dead letters.
     pub fn n_dead(&self) -> usize {
         self.dead.iter().flatten().count()

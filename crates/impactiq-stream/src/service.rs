@@ -19,7 +19,7 @@ use crate::kafka::{
     Cluster, Follower, KafkaSource, Member, PlainSink, Span, SpanReader, TransactionSink, member_name, read_some,
 };
 use crate::ledger::{Ledger, StreamName};
-use crate::model::ModelWatch;
+use crate::model::{ModelWatch, StreamModel};
 use crate::partitions::Partitions;
 use crate::processor::{Processed, Processor};
 use crate::users::NoStates;
@@ -198,6 +198,8 @@ pub fn try_out(config: &StreamConfig, events: Incoming, handle: &Handle) -> Resu
 pub struct Replay {
     processor: Processor,
     reader: SpanReader,
+    span: Span,
+    model: Arc<StreamModel>,
     batch_rows: usize,
 }
 
@@ -212,27 +214,33 @@ impl Replay {
         // Nothing is ever committed, so no user's windows are forgotten.
         let processor = Processor::new(config, models, Box::new(NoStates), name)?;
         let reader = SpanReader::open(&config.kafka, span, config.windows.is_some())?;
-        Ok(Replay { processor, reader, batch_rows: config.kafka.batch_rows })
+        let model = processor.model();
+        Ok(Replay { processor, reader, span, model, batch_rows: config.kafka.batch_rows })
     }
 
     /// The model that answers.
-    pub fn model_id(&self) -> String {
-        self.processor.model().id().to_owned()
+    pub fn model_id(&self) -> &str {
+        self.model.id()
     }
 
     /// The columns of its scores.
     pub fn score_schema(&self) -> Arc<Schema> {
-        Arc::clone(self.processor.model().scorer.score_schema())
+        Arc::clone(self.model.scorer.score_schema())
     }
 
     /// The next batch, and those of its rows that are inside the span; none at the end.
     ///
     /// # Errors
-    /// As [`SpanReader::events`] and [`Processor::process`].
+    /// As [`SpanReader::events`] and [`Processor::process`]; [`StreamError::ModelChanged`] where another model has taken the
+    /// place of the one that began.
     pub fn batch(&mut self, watch: &dyn Watch) -> Result<Option<(Processed, Vec<usize>)>, StreamError> {
         let Some(events) = self.reader.events(self.batch_rows, watch)? else { return Ok(None) };
         let done = self.processor.process(events)?;
-        let is_wanted = |row: &usize| self.reader.is_wanted(done.incoming.place(*row));
+        if done.model.id() != self.model.id() {
+            let [before, now] = [&self.model, &done.model].map(|model| model.id().to_owned());
+            return Err(StreamError::ModelChanged { before, now });
+        }
+        let is_wanted = |row: &usize| self.span.holds(done.incoming.timestamp(*row));
         let wanted = (0..done.incoming.len()).filter(is_wanted).collect();
         Ok(Some((done, wanted)))
     }

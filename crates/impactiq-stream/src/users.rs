@@ -64,7 +64,12 @@ impl UserCache {
         let mut absent: BTreeMap<&str, (i32, i64)> = BTreeMap::new();
         for (user, place) in wanted {
             let right = (place.partition, place.epoch);
-            let is_known = self.users.get(user).is_some_and(|cached| cached.right == right || cached.batch > committed);
+            // Under another right of the same partition the store knows better: what this member has scored since and not
+            // committed is void, and nothing of it can be committed any more. Of another partition it may be on its way.
+            let is_known = self
+                .users
+                .get(user)
+                .is_some_and(|cached| cached.right == right || (cached.right.0 != right.0 && cached.batch > committed));
             if !is_known {
                 absent.entry(user).or_insert(right);
             }
@@ -113,6 +118,9 @@ impl UserCache {
             }
             left -= n;
             oldest = batch;
+        }
+        if oldest == 0 {
+            return;
         }
         self.users.retain(|_, cached| cached.batch > oldest);
         self.touched.retain(|&batch, _| batch > oldest);
@@ -174,5 +182,25 @@ mod tests {
         assert_eq!(begin(&["a"], 2, (5, 4)), 2);
         assert_eq!(begin(&["a"], 3, (6, 5)), 2);
         assert_eq!(*asked.0.lock().unwrap(), ["a", "b", "c", "b", "a", "a"]);
+    }
+
+    #[test]
+    fn what_was_scored_before_a_partition_was_lost_and_taken_again_is_forgotten() {
+        let text = "windows: {user: u, time: t, features: {a: {count: x, over: 1d}}}";
+        let plan = WindowPlan::new(&WindowsConfig::from_yaml(text, "s").unwrap()).unwrap();
+        let asked = Asked(Mutex::default());
+        let mut cache = UserCache::new(10);
+        let mut begin = |partition, epoch, batches| {
+            let place = Place { partition, offset: 0, epoch };
+            cache.begin([("a", place)].into_iter(), batches, &plan, &asked).unwrap();
+            cache.state("a").unwrap();
+            asked.0.lock().unwrap().len()
+        };
+        assert_eq!(begin(0, 1, (1, 0)), 1);
+        // Batch 1 was never committed under epoch 1, and its events come again under epoch 2: the store is asked.
+        assert_eq!(begin(0, 2, (2, 0)), 2);
+        assert_eq!(begin(0, 2, (3, 0)), 2);
+        // In another partition the state that is not committed yet is the only one there is.
+        assert_eq!(begin(1, 1, (4, 0)), 2);
     }
 }

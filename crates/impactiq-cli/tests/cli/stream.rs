@@ -126,6 +126,7 @@ fn a_replay_refuses_what_cannot_be_meant_before_it_asks_a_broker() {
     folder.write("there.csv", "");
     for (more, told) in [
         (&["-o", "there.csv"][..], "exists already"),
+        (&["-o", "new.xlsx"], "new.xlsx"),
         (&["-o", "new.csv", "--from", "yesterday"], "2026-11-01T00:00:00Z"),
         (&["-o", "new.csv", "--from", "2026-11-02", "--to", "2026-11-01"], "--from is not before --to"),
         (&["-o", "new.csv", "-m", "nowhere"], "nowhere"),

@@ -27,6 +27,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use impactiq_data::Seed;
+use rdkafka::Message;
 use serde_json::{Value, json};
 
 use events::Event;
@@ -100,6 +101,15 @@ impl Round {
         u64::from(!self.stall.is_zero())
     }
 
+    /// A name that no other round has.
+    fn label(&self) -> String {
+        format!("{}_{}_{}", self.seed, std::process::id(), if self.exactly_once { "eo" } else { "alo" })
+    }
+
+    fn own_folder(&self) -> PathBuf {
+        self.folder.join(self.label())
+    }
+
     fn delivery(&self) -> &'static str {
         if self.exactly_once { "exactly_once" } else { "at_least_once" }
     }
@@ -124,10 +134,10 @@ fn main() -> ExitCode {
 
 /// Keeps what the broker has said, beside what the members said.
 fn keep_log(round: &Round) {
-    let path = round.folder.join("broker.log");
+    let path = round.own_folder().join("broker.log");
     let kept = Command::new(&round.control).arg("log").output().and_then(|log| std::fs::write(&path, log.stdout));
     match kept {
-        Ok(()) => eprintln!("kept for a look: {}", round.folder.display()),
+        Ok(()) => eprintln!("kept for a look: {}", round.own_folder().display()),
         Err(error) => eprintln!("the broker's log was not kept: {error}"),
     }
 }
@@ -151,8 +161,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
     let began = Instant::now();
     let runtime = tokio::runtime::Runtime::new()?;
     let model = house::model(&round.binary, &round.folder, round.users)?;
-    let label = format!("{}_{}_{}", round.seed, std::process::id(), if round.exactly_once { "eo" } else { "alo" });
-    let folder = round.folder.join(&label);
+    let (label, folder) = (round.label(), round.own_folder());
     std::fs::create_dir_all(&folder)?;
     let names = Names::of(&label);
     let topics = [&names.events, &names.scores, &names.dead_letters].map(String::as_str);
@@ -174,7 +183,7 @@ fn play(round: &Round) -> Result<Value, Failure> {
     let disturbed_seconds = began.elapsed().as_secs_f64();
     let drained = drain(&mut crowd, &store, &runtime, placed.len() as u64)?;
     let leaving_seconds = crowd.end(Duration::from_secs(60))?;
-    check_input(round, &names, placed.len() as u64)?;
+    check_input(round, &names, &placed)?;
 
     let events: Vec<Event> = placed.iter().map(|one| Event::at(round.seed, one.number, round.users)).collect();
     let expected = Expected::new(&round.binary, &model, &folder, events, &placed)?;
@@ -218,13 +227,24 @@ fn produce(round: &Round, names: &Names, enough: &AtomicBool) -> Result<Vec<Plac
 }
 
 /// The topic must hold what was produced, once: otherwise the round says nothing about the stream.
-fn check_input(round: &Round, names: &Names, n_produced: u64) -> Result<(), Failure> {
-    let n_there = read_all(&round.brokers, &names.events, false, &mut |_| Ok(()))?;
-    if n_there == n_produced {
+fn check_input(round: &Round, names: &Names, placed: &[Placed]) -> Result<(), Failure> {
+    let mut there: Vec<(i32, i64)> = Vec::with_capacity(placed.len());
+    read_all(&round.brokers, &names.events, false, &mut |message| {
+        there.push((message.partition(), message.offset()));
+        Ok(())
+    })?;
+    let mut produced: Vec<(i32, i64)> = placed.iter().map(|one| (one.partition, one.offset)).collect();
+    there.sort_unstable();
+    produced.sort_unstable();
+    if there == produced {
         return Ok(());
     }
-    Err(format!("{} holds {n_there} events where {n_produced} were produced once; play the round again", names.events)
-        .into())
+    let (n_there, n_produced) = (there.len(), produced.len());
+    Err(format!(
+        "{} holds {n_there} events where {n_produced} were produced once, or at other places; play the round again",
+        names.events
+    )
+    .into())
 }
 
 /// Kills, leaves, joins, restarts and stalls, all drawn from the seed, until there were as many of each as asked for.

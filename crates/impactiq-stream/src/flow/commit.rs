@@ -21,6 +21,8 @@ pub(super) type Ends = Vec<(i32, i64, i64)>;
 /// Most batches that are sent in one transaction. A transaction takes about a tenth of a second whatever is in it, so what has
 /// been scored in the meantime goes with the next one.
 pub(super) const GROUP: usize = 8;
+/// Batches join a transaction until it holds so many bytes: one that is too large for its time would be tried for ever.
+const GROUP_BYTES: usize = 16 << 20;
 
 pub(super) struct Committing<'a> {
     pub sink: Box<dyn Sink>,
@@ -144,7 +146,7 @@ impl Committing<'_> {
 
 /// Adds batches that wait already; gives one back that does not belong to them.
 fn gather(group: &mut Vec<Processed>, from: &Receiver<Processed>) -> Option<Processed> {
-    while group.len() < GROUP {
+    while group.len() < GROUP && group.iter().map(Processed::n_bytes).sum::<usize>() < GROUP_BYTES {
         let batch = from.try_recv().ok()?;
         // A partition that was lost and taken again has another epoch: what was read under the old one is void.
         let is_other = |end: &(i32, i64, i64)| batch.ends.iter().any(|one| one.0 == end.0 && one.1 != end.1);

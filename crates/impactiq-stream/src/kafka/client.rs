@@ -154,7 +154,7 @@ impl Rarely {
 
 /// Says nothing but what is written down.
 #[derive(Debug, Default)]
-pub(super) struct Quiet(Rarely);
+pub(super) struct Quiet(pub Rarely);
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

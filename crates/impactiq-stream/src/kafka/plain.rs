@@ -16,6 +16,9 @@ use crate::processor::Processed;
 /// How long to wait for deliveries at a time.
 const A_WHILE: Duration = Duration::from_millis(100);
 
+/// How long a client tries to deliver a message before another client does.
+const MESSAGE_MS: &str = "60000";
+
 /// The sending end.
 pub struct PlainSink {
     config: StreamConfig,
@@ -50,7 +53,9 @@ impl PlainSink {
 impl Sink for PlainSink {
     fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
         let done = self.try_deliver(group, without);
-        if done.is_err() && self.sender.client().fatal_error().is_some() {
+        // Another client begins afresh. One that was sending while a broker left was seen to deliver nothing ever after,
+        // beside others that did; nothing of ours is under way in it any more.
+        if done.is_err() {
             self.sender = make(&self.config)?;
         }
         done
@@ -66,5 +71,9 @@ pub(super) fn topics(config: &StreamConfig) -> Topics {
 }
 
 fn make(config: &StreamConfig) -> Result<Sender, StreamError> {
-    producer(&config.kafka).create_with_context(Deliveries::default()).map_err(|error| told("making a client", &error))
+    let mut client = producer(&config.kafka);
+    if !config.kafka.properties.contains_key("message.timeout.ms") {
+        client.set("message.timeout.ms", MESSAGE_MS);
+    }
+    client.create_with_context(Deliveries::default()).map_err(|error| told("making a client", &error))
 }

@@ -169,7 +169,7 @@ fn whole_millis(patience: Duration) -> Duration {
 }
 
 /// What passes is waited out by librdkafka itself.
-fn give_up_or_go_on(error: &KafkaError, news: &Rarely) -> Result<(), StreamError> {
+pub(super) fn give_up_or_go_on(error: &KafkaError, news: &Rarely) -> Result<(), StreamError> {
     let failure = told("reading events", error);
     let is_gone = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AutoOffsetReset);
     if is_gone || !failure.is_passing() {

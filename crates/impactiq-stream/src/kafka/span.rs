@@ -10,8 +10,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{PATIENCE, Quiet, reader, told};
+use super::client::{PATIENCE, Quiet, list, reader, told};
 use super::probe::Cluster;
+use super::source::give_up_or_go_on;
 use crate::config::KafkaConfig;
 use crate::error::StreamError;
 use crate::incoming::{Incoming, Place};
@@ -28,13 +29,20 @@ pub struct Span {
     pub to: Option<i64>,
 }
 
-/// Reads a span of every partition.
+impl Span {
+    /// True for a time inside.
+    pub fn holds(&self, millis: i64) -> bool {
+        self.from.is_none_or(|from| from <= millis) && self.to.is_none_or(|to| millis < to)
+    }
+}
+
+/// Reads every partition from the first event of a span to its present end: producers' clocks differ, so events of the span may
+/// stand behind later ones.
 pub struct SpanReader {
     client: BaseConsumer<Quiet>,
-    /// The offset behind the last wanted event of partitions that are not read to their end.
+    topic: String,
+    /// The ends of partitions that are not read to them yet.
     ends: BTreeMap<i32, i64>,
-    /// The first wanted event of each partition.
-    begins: BTreeMap<i32, i64>,
     n_read: u64,
     /// Offsets to be read; some of them may be no events.
     n_all: u64,
@@ -55,19 +63,15 @@ impl SpanReader {
             oldest.insert(partition, low);
             ends.insert(partition, high);
         }
-        let begins = match span.from {
+        let first = match span.from.filter(|_| !with_history) {
             Some(from) => at(&cluster, topic, from, &ends)?,
-            None => oldest.clone(),
+            None => oldest,
         };
-        if let Some(to) = span.to {
-            ends = at(&cluster, topic, to, &ends)?;
-        }
         let client: BaseConsumer<Quiet> = reader(config)
             .set("enable.partition.eof", "true")
             .create_with_context(Quiet::default())
             .map_err(|error| told("making a client", &error))?;
-        let first = if with_history { &oldest } else { &begins };
-        ends.retain(|partition, end| begins[partition] < *end);
+        ends.retain(|partition, end| first[partition] < *end);
         let mut list = TopicPartitionList::new();
         for partition in ends.keys() {
             list.add_partition_offset(topic, *partition, Offset::Offset(first[partition]))
@@ -75,12 +79,7 @@ impl SpanReader {
         }
         client.assign(&list).map_err(|error| told("choosing partitions", &error))?;
         let n_all = ends.iter().map(|(partition, end)| end.abs_diff(first[partition])).sum();
-        Ok(SpanReader { client, ends, begins, n_read: 0, n_all })
-    }
-
-    /// True for events inside the span; others are history.
-    pub fn is_wanted(&self, place: Place) -> bool {
-        self.begins.get(&place.partition).is_some_and(|begin| place.offset >= *begin)
+        Ok(SpanReader { client, topic: topic.clone(), ends, n_read: 0, n_all })
     }
 
     /// The next events, at most so many; none at the end.
@@ -89,49 +88,50 @@ impl SpanReader {
     /// [`IoError::Interrupted`] where the watch says to stop; [`StreamError::Kafka`] for what cannot pass, and for a broker that says nothing for a minute.
     pub fn events(&mut self, most: usize, watch: &dyn Watch) -> Result<Option<Incoming>, StreamError> {
         let mut events = Incoming::default();
-        let mut heard = Instant::now();
+        let (mut heard, mut last) = (Instant::now(), None);
         while events.len() < most && !self.ends.is_empty() {
             if watch.should_stop() {
                 return Err(IoError::Interrupted.into());
             }
             match self.client.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
-                    heard = Instant::now();
                     let place = Place { partition: message.partition(), offset: message.offset(), epoch: 0 };
                     let Some(end) = self.ends.get(&place.partition).copied() else { continue };
+                    heard = Instant::now();
                     if place.offset < end {
-                        events.push(
-                            place,
-                            message.timestamp().to_millis().unwrap_or(0),
-                            message.key(),
-                            message.payload(),
-                        );
+                        let timestamp = message.timestamp().to_millis().unwrap_or(0);
+                        events.push(place, timestamp, message.key(), message.payload());
                     }
                     if place.offset + 1 >= end {
-                        self.ends.remove(&place.partition);
+                        self.leave(place.partition)?;
                     }
                 }
                 // What stands between the last event and the end are marks of transactions.
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    heard = Instant::now();
-                    self.ends.remove(&partition);
-                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.leave(partition)?,
                 Some(Err(error)) => {
-                    let error = told("reading events", &error);
-                    if !error.is_passing() {
-                        return Err(error);
-                    }
+                    give_up_or_go_on(&error, &self.client.context().0)?;
+                    last = Some(error.to_string());
                 }
                 None => {}
             }
             if heard.elapsed() > SILENCE {
-                let detail = format!("nothing came for {} seconds", SILENCE.as_secs());
+                let why = last.map_or_else(String::new, |last| format!("; the last thing was: {last}"));
+                let detail = format!("nothing came for {} seconds{why}", SILENCE.as_secs());
                 return Err(StreamError::Kafka { doing: "reading events", detail, passing: false });
             }
         }
         self.n_read += events.len() as u64;
         watch.progress("replay", self.n_read, self.n_all.max(self.n_read));
         Ok((!events.is_empty()).then_some(events))
+    }
+
+    /// A partition is read to its end: what comes into it from now on is not asked for.
+    fn leave(&mut self, partition: i32) -> Result<(), StreamError> {
+        if self.ends.remove(&partition).is_none() {
+            return Ok(());
+        }
+        let paused = self.client.pause(&list(&self.topic, [partition].into_iter()));
+        paused.map_err(|error| told("leaving a partition", &error))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -24,6 +25,9 @@ use crate::processor::Processed;
 
 /// A transaction that nobody ends is ended by the broker; until then readers of committed scores wait.
 const TRANSACTION_MS: &str = "20000";
+
+/// How long a client is asked for the same thing; three times what a transaction may take.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
 
 /// The sending end.
 pub struct TransactionSink {
@@ -153,22 +157,25 @@ impl TransactionSink {
         }
     }
 
-    /// Repeats what may be repeated.
+    /// Repeats what may be repeated, but not for ever on the same client: another one under the same id ends the transaction,
+    /// and the group's offsets say whether it was committed.
     fn again(
         &self,
         doing: &'static str,
         mut attempt: impl FnMut() -> Result<(), KafkaError>,
     ) -> Result<(), StreamError> {
+        let began = Instant::now();
         loop {
             let error = match attempt() {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            let may_repeat = match &error {
-                KafkaError::Transaction(error) => error.is_retriable(),
-                KafkaError::Flush(_) => true,
-                _ => false,
-            };
+            let may_repeat = began.elapsed() < LONGEST_CALL
+                && match &error {
+                    KafkaError::Transaction(error) => error.is_retriable(),
+                    KafkaError::Flush(_) => true,
+                    _ => false,
+                };
             if !may_repeat || self.stop.has_run_out() {
                 // Whatever happened: the same scores may be tried again, in another transaction.
                 return Err(StreamError::Kafka { doing, detail: error.to_string(), passing: true });

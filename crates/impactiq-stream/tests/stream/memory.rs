@@ -1,8 +1,8 @@
 //! What is promised of the log, whatever dies: each event once, the scores of every other door, fenced writers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use impactiq_score::Scorer;
@@ -108,6 +108,43 @@ fn batches_that_wait_for_a_transaction_share_the_next_one_in_their_order() {
         assert_eq!(n < 20, is_shared, "{n} deliveries of 20 batches");
         // One alone, or all that fit into a transaction.
         assert!(n >= 3, "{n}");
+    }
+}
+
+#[test]
+fn a_partition_that_is_taken_while_a_transaction_runs_is_left_out_of_the_next_one() {
+    let house = House::new();
+    for store in house.stores() {
+        let config = house.config(&store, ", batch_rows: 10, in_flight_rows: 500, delivery: exactly_once", "");
+        let (old, new) = (house.open(&config), house.open(&config));
+        let old_right = old.handle.block_on(old.ledger.take(&[0, 1])).unwrap();
+        let (handle, taker) = (new.handle.clone(), new.ledger.clone());
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let keep = Arc::clone(&taken);
+        // While the first batch is sent, the others are scored, and partition 1 goes to somebody else.
+        let fault: Fault = Box::new(move |n| {
+            if n == 1 {
+                std::thread::sleep(Duration::from_millis(500));
+                *keep.lock().unwrap() = handle.block_on(taker.take(&[1])).unwrap();
+            }
+            None
+        });
+        let (done, sent) = old.run_at(events(200), Some(fault), &old_right);
+        done.unwrap();
+        let of = |sent: &[SentMessage], partition| -> Vec<i64> {
+            sent.iter().filter(|message| message.partition == partition).map(|message| message.offset).collect()
+        };
+        let sent = sent.lock().unwrap();
+        assert_eq!(of(&sent, 0), (0..100).collect::<Vec<_>>());
+        assert_eq!(of(&sent, 1), (0..5).collect::<Vec<_>>(), "what it had no right to is not sent");
+        assert_eq!(old.log().len(), 105);
+        let new_right = taken.lock().unwrap().clone();
+        let (done, rest) = new.run_at(events(200), None, &new_right);
+        done.unwrap();
+        let rest = of(&rest.lock().unwrap(), 1);
+        assert!((5..100).all(|offset| rest.contains(&offset)), "{rest:?}");
+        assert!(rest.is_sorted());
+        assert_eq!(new.log().len(), 200);
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayBuilder, TimestampMillisecondBuilder};
 use arrow::array::{ArrayRef, BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use impactiq_io::Writer;
+use impactiq_io::{IoError, Writer, format_of};
 use impactiq_stream::StreamConfig;
 use impactiq_stream::kafka::Span;
 use impactiq_stream::processor::Processed;
@@ -28,6 +28,8 @@ const OWN: [&str; 6] = ["partition", "offset", "timestamp", "id", "reason", "mes
 /// A [`Failure`]; no file is left then.
 pub fn run(args: &StreamReplayArgs, context: Context<'_>) -> Outcome<Exit> {
     refuse_existing(&args.output, context)?;
+    // A file that cannot be written is told of before a broker is asked.
+    format_of(&args.output).ok_or_else(|| IoError::UnknownFormat { path: args.output.clone() })?;
     if args.from.zip(args.to).is_some_and(|(from, to)| from >= to) {
         return Err(Failure::new("--from is not before --to", "give a span that has a length"));
     }

@@ -12,8 +12,10 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
 use crate::output::table::{Align, TextTable};
 
-/// An answer that takes longer is of no use.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The stream is on this machine: an answer that takes longer will not come, and Ctrl-C has to wait for it.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Partitions and columns that are listed, the worst ones: a page has to fit into a terminal.
+const MOST: usize = 5;
 /// How often it is looked whether somebody wants to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A page of its own in the terminal, and back to what was there; the top left corner; the rest of the line and of the page emptied.
@@ -43,7 +45,6 @@ pub fn run(args: &StreamTopArgs, context: Context<'_>) -> Outcome<Exit> {
             std::thread::sleep(LOOK_EVERY);
             continue;
         }
-        due += Duration::from_secs(args.every);
         match asked.report() {
             Ok(report) => {
                 let rate = last.as_ref().and_then(|(then, before)| rate(before, &report, then.elapsed()));
@@ -52,9 +53,10 @@ pub fn run(args: &StreamTopArgs, context: Context<'_>) -> Outcome<Exit> {
             }
             Err(failure) => {
                 let before = last.as_ref().map(|(_, report)| page(report, None)).unwrap_or_default();
-                screen.show(&format!("{before}\nNOT ANSWERING: {}\n", failure.message));
+                screen.show(&format!("NOT ANSWERING: {}\n\n{before}", failure.message));
             }
         }
+        due = Instant::now() + Duration::from_secs(args.every);
     }
     Ok(Exit::Done)
 }
@@ -82,7 +84,7 @@ impl Asked {
     }
 }
 
-/// The terminal's second page; the first one comes back whatever happens.
+/// The terminal's second page; the first one comes back when it is dropped.
 struct Screen;
 
 impl Screen {
@@ -178,8 +180,15 @@ fn page(report: &Value, rate: Option<f64>) -> String {
     }
     if let Some(lag) = figures["lag"].as_object().filter(|lag| !lag.is_empty()) {
         let mut table = TextTable::new(&[("partition", Align::Right), ("behind", Align::Right)]);
-        lag.iter().for_each(|(partition, n)| table.row([partition.clone(), count(n)]));
-        let _ = write!(text, "\n{}", table.render(0));
+        let mut furthest: Vec<(&String, u64)> =
+            lag.iter().map(|(partition, n)| (partition, n.as_u64().unwrap_or(0))).collect();
+        furthest.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        furthest.iter().take(MOST).for_each(|(partition, n)| table.row([(*partition).clone(), number::count(*n)]));
+        let more = match furthest.len().saturating_sub(MOST) {
+            0 => String::new(),
+            n => format!("and {n} more partitions that are less far behind\n"),
+        };
+        let _ = write!(text, "\n{}{more}", table.render(0));
     }
     drift(&mut text, &figures["drift"]);
     live(&mut text, &report["live"]);
@@ -189,17 +198,24 @@ fn page(report: &Value, rate: Option<f64>) -> String {
 fn drift(text: &mut String, drift: &Value) {
     let Some(columns) = drift["columns"].as_array() else { return };
     let mut worst: Vec<&Value> = columns.iter().collect();
-    worst.sort_by(|a, b| b["psi"].as_f64().unwrap_or(0.0).total_cmp(&a["psi"].as_f64().unwrap_or(0.0)));
-    let mut table = TextTable::new(&[("drift of", Align::Left), ("PSI", Align::Right), ("", Align::Left)]);
-    for column in worst.into_iter().take(5) {
+    let size = |column: &Value| (column["alarm"] == true, column["psi"].as_f64().unwrap_or(0.0));
+    worst.sort_by(|a, b| size(b).0.cmp(&size(a).0).then(size(b).1.total_cmp(&size(a).1)));
+    let mut table = TextTable::new(&[
+        ("drift of", Align::Left),
+        ("PSI", Align::Right),
+        ("KS distance", Align::Right),
+        ("", Align::Left),
+    ]);
+    let shown = |value: &Value| value.as_f64().map_or_else(|| "–".into(), |value| format!("{value:.3}"));
+    for column in worst.into_iter().take(MOST) {
         let alarm = if column["alarm"] == true { "ALARM" } else { "" };
-        let psi = column["psi"].as_f64().map_or_else(|| "–".into(), |psi| format!("{psi:.3}"));
-        table.row([column["name"].as_str().unwrap_or("–").to_owned(), psi, alarm.to_owned()]);
+        let name = column["name"].as_str().unwrap_or("–").to_owned();
+        table.row([name, shown(&column["psi"]), shown(&column["ks"]), alarm.to_owned()]);
     }
     let n_rows = number::count(drift["n_rows"].as_u64().unwrap_or(0));
     let _ = write!(
         text,
-        "\nThe last window of {n_rows} events beside the training rows, largest first\n{}",
+        "\nThe last window of {n_rows} events beside the training rows, alarms and the largest first\n{}",
         table.render(0)
     );
 }
