@@ -191,6 +191,15 @@ pub enum StreamError {
         /// The epoch that has passed.
         epoch: i64,
     },
+    /// A batch begins with events that the store has: the client gave them twice. The partition is taken again and read from
+    /// where the store is.
+    #[error("events from {offset} on of partition {partition} were read again although they are logged")]
+    Overlapping {
+        /// The partition.
+        partition: i32,
+        /// The batch's first event.
+        offset: i64,
+    },
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -275,6 +284,9 @@ impl StreamError {
             }
             StreamError::LogGap { .. } => {
                 Some("log_keep is shorter than the stream was down; take another kafka.group to begin anew".into())
+            }
+            StreamError::Overlapping { .. } => {
+                Some("nothing: the partition is read again from where the log ends".into())
             }
             StreamError::Stale { .. } => Some("nothing: the partition goes on there".into()),
             StreamError::Listen { .. } => Some("choose another address with `http:`".into()),

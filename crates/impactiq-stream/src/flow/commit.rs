@@ -112,13 +112,15 @@ impl Committing<'_> {
         }
         let fates = self.stop.insist(self.handle, self.figures, || self.ledger.commit(&batch.shares))?;
         for (share, fate) in batch.shares.iter().zip(fates) {
-            if fate == Written::Stale {
-                let error = StreamError::Stale { partition: share.partition, epoch: share.epoch };
-                tracing::warn!(%error, "its events are left to that member");
-                self.figures.stale();
-                self.partitions.lost(share.partition, share.epoch);
-                lost.push(share.partition);
-            }
+            let error = match fate {
+                Written::Now | Written::Before => continue,
+                Written::Stale => StreamError::Stale { partition: share.partition, epoch: share.epoch },
+                Written::Overlapping => StreamError::Overlapping { partition: share.partition, offset: share.first },
+            };
+            tracing::warn!(%error, "its events are left to whoever takes the partition next");
+            self.figures.stale();
+            self.partitions.lost(share.partition, share.epoch);
+            lost.push(share.partition);
         }
         Ok(lost)
     }

@@ -122,6 +122,8 @@ pub enum Written {
     Before,
     /// Another member has the partition; nothing was written.
     Stale,
+    /// It begins with events that are in the store already and ends behind them; nothing was written.
+    Overlapping,
 }
 
 #[derive(FromRow)]
@@ -218,10 +220,7 @@ impl Ledger {
             let fate = match self.held(&mut transaction, share.partition).await? {
                 Some(held) if held.epoch == share.epoch => match held.next_offset {
                     Some(next) if next >= share.next => Written::Before,
-                    Some(next) if next > share.first => {
-                        let request = self.request_id(share.partition, share.first);
-                        return Err(StreamError::AlreadyLogged { request });
-                    }
+                    Some(next) if next > share.first => Written::Overlapping,
                     _ => Written::Now,
                 },
                 _ => Written::Stale,

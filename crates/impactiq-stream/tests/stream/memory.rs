@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use impactiq_score::Scorer;
 use impactiq_stream::StreamError;
+use impactiq_stream::ledger::{Share, Written};
 use impactiq_stream::memory::{Fault, SentMessage};
 use serde_json::Value;
 
@@ -211,6 +212,33 @@ fn a_member_whose_partitions_were_taken_writes_nothing() {
         let (done, _) = new.run_at(events(40), None, &new_right);
         done.unwrap();
         assert_eq!(new.log().len(), 40);
+    }
+}
+
+#[test]
+fn events_that_are_read_twice_under_one_right_are_written_once() {
+    let house = House::new();
+    for store in house.stores() {
+        let opened = house.open(&house.config(&store, "", ""));
+        let right = opened.handle.block_on(opened.ledger.take(&[0])).unwrap()[0];
+        let write = |first, next| {
+            let share = Share {
+                partition: 0,
+                epoch: right.epoch,
+                first,
+                next,
+                last: (next - 1, 0),
+                sent: None,
+                request: None,
+                users: Vec::new(),
+                counts: [next - first, 0],
+            };
+            opened.handle.block_on(opened.ledger.commit(&[share])).unwrap()[0]
+        };
+        let fates = [(0, 10), (0, 10), (5, 15), (2, 8), (10, 20)].map(|(first, next)| write(first, next));
+        assert_eq!(fates, [Written::Now, Written::Before, Written::Overlapping, Written::Before, Written::Now]);
+        let position = opened.handle.block_on(opened.ledger.take(&[0])).unwrap();
+        assert_eq!((position[0].next_offset, position[0].last_offset), (Some(20), Some(19)));
     }
 }
 
