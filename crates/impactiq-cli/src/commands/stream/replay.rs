@@ -41,27 +41,27 @@ pub fn run(args: &StreamReplayArgs, context: Context<'_>) -> Outcome<Exit> {
     let mut replay = Replay::open(&config, Span { from: args.from, to: args.to }, runtime.handle())?;
     let schema = schema(&replay, &config);
     let mut writer = Writer::create(&args.output, &schema, context.global.overwrite)?;
-    let (mut n_scored, mut n_dead, mut n_before) = (0_u64, 0_u64, 0_u64);
+    let (mut n_scored, mut n_dead, mut n_outside) = (0_u64, 0_u64, 0_u64);
     while let Some((done, wanted)) = replay.batch(context.watch)? {
         let rows = Rows::of(&schema, &done, &wanted);
         n_dead += rows.n_dead;
         n_scored += wanted.len() as u64 - rows.n_dead;
-        n_before += (done.incoming.len() - wanted.len()) as u64;
+        n_outside += (done.incoming.len() - wanted.len()) as u64;
         writer.write(&rows.batch(&schema)?)?;
     }
     context.watch.clear();
     writer.finish()?;
     let result = json!({
         "output": args.output.display().to_string(), "model": replay.model_id(), "scored": n_scored, "dead_letters": n_dead,
-        "read_for_windows": n_before,
+        "read_outside": n_outside,
     });
     context.output.result(&result, || {
-        let windows = match n_before {
+        let outside = match n_outside {
             0 => String::new(),
-            n => format!("; {} earlier ones were read for their windows", number::count(n)),
+            n => format!("; {} more were read and are not of this span", number::count(n)),
         };
         format!(
-            "Scored {} events with model {}, {} would be dead letters{windows}\nWrote {}; the log and the topics are as they were\n",
+            "Scored {} events with model {}, {} would be dead letters{outside}\nWrote {}; the log and the topics are as they were\n",
             number::count(n_scored),
             replay.model_id(),
             number::count(n_dead),
