@@ -178,21 +178,24 @@ fn page(report: &Value, rate: Option<f64>) -> String {
         dead.iter().for_each(|(code, n)| table.row([code.clone(), count(n)]));
         let _ = write!(text, "\n{}", table.render(0));
     }
-    if let Some(lag) = figures["lag"].as_object().filter(|lag| !lag.is_empty()) {
-        let mut table = TextTable::new(&[("partition", Align::Right), ("behind", Align::Right)]);
-        let mut furthest: Vec<(&String, u64)> =
-            lag.iter().map(|(partition, n)| (partition, n.as_u64().unwrap_or(0))).collect();
-        furthest.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-        furthest.iter().take(MOST).for_each(|(partition, n)| table.row([(*partition).clone(), number::count(*n)]));
-        let more = match furthest.len().saturating_sub(MOST) {
-            0 => String::new(),
-            n => format!("and {n} more partitions that are less far behind\n"),
-        };
-        let _ = write!(text, "\n{}{more}", table.render(0));
-    }
+    lag(&mut text, &figures["lag"]);
     drift(&mut text, &figures["drift"]);
     live(&mut text, &report["live"]);
     text
+}
+
+fn lag(text: &mut String, lag: &Value) {
+    let Some(lag) = lag.as_object().filter(|lag| !lag.is_empty()) else { return };
+    let mut furthest: Vec<(&String, u64)> =
+        lag.iter().map(|(partition, n)| (partition, n.as_u64().unwrap_or(0))).collect();
+    furthest.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    let mut table = TextTable::new(&[("partition", Align::Right), ("behind", Align::Right)]);
+    furthest.iter().take(MOST).for_each(|(partition, n)| table.row([(*partition).clone(), number::count(*n)]));
+    let more = match furthest.len().saturating_sub(MOST) {
+        0 => String::new(),
+        n => format!("and {n} more partitions that are less far behind\n"),
+    };
+    let _ = write!(text, "\n{}{more}", table.render(0));
 }
 
 fn drift(text: &mut String, drift: &Value) {
