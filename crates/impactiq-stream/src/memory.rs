@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::StreamError;
-use crate::flow::{Sink, Source, Taken};
+use crate::flow::{Sink, Source, Taken, rows_without};
 use crate::incoming::{Incoming, Place};
 use crate::ledger::Position;
 use crate::partitions::{Held, Partitions};
@@ -144,11 +144,8 @@ impl Sink for MemorySink {
             return Err(error);
         }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        for (batch, row) in group.iter().flat_map(|batch| (0..batch.incoming.len()).map(move |row| (batch, row))) {
+        for (batch, row) in rows_without(group, without) {
             let place = batch.incoming.place(row);
-            if without.contains(&place.partition) {
-                continue;
-            }
             let value = match &batch.dead[row] {
                 Some(_) => batch.incoming.value(row).unwrap_or_default(),
                 None => batch.messages.get(row),

@@ -181,14 +181,19 @@ async fn open_model(config: &StreamConfig) -> Result<Arc<ModelWatch>, StreamErro
     ModelWatch::open(&config.model, windows, config.lookup()?).await
 }
 
+/// A processor whose work is written nowhere. Nothing is ever committed, so no user's windows are forgotten.
+fn looking_on(config: &StreamConfig, handle: &Handle, what: &'static str) -> Result<Processor, StreamError> {
+    let models = handle.block_on(open_model(config))?;
+    let name = Box::new(move |partition: i32, offset: i64| format!("{what}/{partition}/{offset}"));
+    Processor::new(config, models, Box::new(NoStates), name)
+}
+
 /// Scores some events and writes nothing anywhere: no offset, no log, no message.
 ///
 /// # Errors
 /// What model and look-up say; what cannot be read.
 pub fn try_out(config: &StreamConfig, events: Incoming, handle: &Handle) -> Result<Processed, StreamError> {
-    let models = handle.block_on(open_model(config))?;
-    let name = Box::new(|partition: i32, offset: i64| format!("dry-run/{partition}/{offset}"));
-    Processor::new(config, models, Box::new(NoStates), name)?.process(events)
+    looking_on(config, handle, "dry-run")?.process(events)
 }
 
 /// Events of the topic scored once more, in order and batch by batch; written nowhere.
@@ -209,10 +214,7 @@ impl Replay {
     /// # Errors
     /// What model and look-up say; as [`SpanReader::open`].
     pub fn open(config: &StreamConfig, span: Span, handle: &Handle) -> Result<Replay, StreamError> {
-        let models = handle.block_on(open_model(config))?;
-        let name = Box::new(|partition: i32, offset: i64| format!("replay/{partition}/{offset}"));
-        // Nothing is ever committed, so no user's windows are forgotten.
-        let processor = Processor::new(config, models, Box::new(NoStates), name)?;
+        let processor = looking_on(config, handle, "replay")?;
         let reader = SpanReader::open(&config.kafka, span, config.windows.is_some())?;
         let model = processor.model();
         Ok(Replay { processor, reader, span, model, batch_rows: config.kafka.batch_rows })

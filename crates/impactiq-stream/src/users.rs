@@ -161,10 +161,14 @@ mod tests {
         }
     }
 
+    fn plan() -> WindowPlan {
+        let text = "windows: {user: u, time: t, features: {a: {count: x, over: 1d}}}";
+        WindowPlan::new(&WindowsConfig::from_yaml(text, "s").unwrap()).unwrap()
+    }
+
     #[test]
     fn users_are_read_once_per_right_and_forgotten_when_committed_and_old() {
-        let text = "windows: {user: u, time: t, features: {a: {count: x, over: 1d}}}";
-        let plan = WindowPlan::new(&WindowsConfig::from_yaml(text, "s").unwrap()).unwrap();
+        let plan = plan();
         let asked = Asked(Mutex::default());
         let mut cache = UserCache::new(2);
         let place = |epoch| Place { partition: 0, offset: 0, epoch };
@@ -186,8 +190,7 @@ mod tests {
 
     #[test]
     fn what_was_scored_before_a_partition_was_lost_and_taken_again_is_forgotten() {
-        let text = "windows: {user: u, time: t, features: {a: {count: x, over: 1d}}}";
-        let plan = WindowPlan::new(&WindowsConfig::from_yaml(text, "s").unwrap()).unwrap();
+        let plan = plan();
         let asked = Asked(Mutex::default());
         let mut cache = UserCache::new(10);
         let mut begin = |partition, epoch, batches| {

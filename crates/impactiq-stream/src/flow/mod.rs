@@ -60,6 +60,15 @@ pub trait Sink: Send {
     fn deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError>;
 }
 
+/// The rows of batches in their order, without those of some partitions.
+pub(crate) fn rows_without<'a>(
+    group: &'a [Processed],
+    without: &'a [i32],
+) -> impl Iterator<Item = (&'a Processed, usize)> {
+    let rows = group.iter().flat_map(|batch| (0..batch.incoming.len()).map(move |row| (batch, row)));
+    rows.filter(|(batch, row)| !without.contains(&batch.incoming.place(*row).partition))
+}
+
 /// The positions behind batches, each partition's once.
 pub(crate) fn ends_of(group: &[Processed]) -> Vec<(i32, i64, i64)> {
     let last: BTreeMap<i32, (i64, i64)> = group

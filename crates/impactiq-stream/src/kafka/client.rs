@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use crate::config::KafkaConfig;
 use crate::error::StreamError;
+use crate::flow::rows_without;
 use crate::processor::Processed;
 
 /// How long a question to the broker may take.
@@ -78,9 +79,12 @@ pub(super) fn consumer(config: &KafkaConfig) -> ClientConfig {
     with_properties(client, config)
 }
 
-/// A sender; every score arrives in order and once per attempt.
-pub(super) fn producer(config: &KafkaConfig) -> ClientConfig {
+/// A sender; every score arrives in order and once per attempt. `own` are the sink's properties, below the user's.
+pub(super) fn producer(config: &KafkaConfig, own: &[(&str, &str)]) -> ClientConfig {
     let mut client = base(config);
+    own.iter().for_each(|(key, value)| {
+        client.set(*key, *value);
+    });
     client
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -193,12 +197,7 @@ impl Topics {
         without: &[i32],
         mut send: impl FnMut(BaseRecord<'_, [u8], [u8]>) -> Result<(), StreamError>,
     ) -> Result<(), StreamError> {
-        let rows = group.iter().flat_map(|batch| (0..batch.incoming.len()).map(move |row| (batch, row)));
-        for (batch, row) in rows {
-            let place = batch.incoming.place(row);
-            if without.contains(&place.partition) {
-                continue;
-            }
+        for (batch, row) in rows_without(group, without) {
             let key = batch.incoming.key(row);
             let (topic, value, headers) = match (&batch.dead[row], &self.scores, &self.dead_letters) {
                 (None, Some(topic), _) => (topic, Some(batch.messages.get(row)), None),

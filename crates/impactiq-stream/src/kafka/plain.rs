@@ -6,8 +6,8 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 
-use super::client::{Topics, producer, told};
-use super::sender::{Deliveries, Sender, hand_over};
+use super::client::{Topics, told};
+use super::sender::{Sender, hand_over, make};
 use crate::config::StreamConfig;
 use crate::error::StreamError;
 use crate::flow::{Sink, Stop};
@@ -17,7 +17,7 @@ use crate::processor::Processed;
 const A_WHILE: Duration = Duration::from_millis(100);
 
 /// How long a client tries to deliver a message before another client does.
-const MESSAGE_MS: &str = "60000";
+const OWN: [(&str, &str); 1] = [("message.timeout.ms", "60000")];
 
 /// The sending end.
 pub struct PlainSink {
@@ -33,7 +33,12 @@ impl PlainSink {
     /// # Errors
     /// [`StreamError::Kafka`] for properties that librdkafka does not take.
     pub fn new(config: &StreamConfig, stop: &Arc<Stop>) -> Result<Self, StreamError> {
-        Ok(PlainSink { topics: topics(config), sender: make(config)?, config: config.clone(), stop: Arc::clone(stop) })
+        Ok(PlainSink {
+            topics: topics(config),
+            sender: make(&config.kafka, &OWN)?,
+            config: config.clone(),
+            stop: Arc::clone(stop),
+        })
     }
 
     fn try_deliver(&mut self, group: &[Processed], without: &[i32]) -> Result<(), StreamError> {
@@ -56,7 +61,7 @@ impl Sink for PlainSink {
         // Another client begins afresh. One that was sending while a broker left was seen to deliver nothing ever after,
         // beside others that did; nothing of ours is under way in it any more.
         if done.is_err() {
-            self.sender = make(&self.config)?;
+            self.sender = make(&self.config.kafka, &OWN)?;
         }
         done
     }
@@ -68,12 +73,4 @@ pub(super) fn topics(config: &StreamConfig) -> Topics {
         scores: config.kafka.scores.clone(),
         dead_letters: config.dead_letters().map(str::to_owned),
     }
-}
-
-fn make(config: &StreamConfig) -> Result<Sender, StreamError> {
-    let mut client = producer(&config.kafka);
-    if !config.kafka.properties.contains_key("message.timeout.ms") {
-        client.set("message.timeout.ms", MESSAGE_MS);
-    }
-    client.create_with_context(Deliveries::default()).map_err(|error| told("making a client", &error))
 }

@@ -9,7 +9,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
-use super::client::{Rarely, log, told};
+use super::client::{Rarely, log, producer, told};
+use crate::config::KafkaConfig;
 use crate::error::StreamError;
 
 /// How long to wait where the client's queue is full.
@@ -89,6 +90,11 @@ impl Deliveries {
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A new client that sends, with the sink's own properties.
+pub(super) fn make(config: &KafkaConfig, own: &[(&str, &str)]) -> Result<Sender, StreamError> {
+    producer(config, own).create_with_context(Deliveries::default()).map_err(|error| told("making a client", &error))
 }
 
 /// Hands a message over, waiting while the client's queue is full.

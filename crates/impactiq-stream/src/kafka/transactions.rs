@@ -12,10 +12,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{PATIENCE, Topics, list, producer, told};
+use super::client::{PATIENCE, Topics, list, told};
 use super::member::Membership;
 use super::plain::topics;
-use super::sender::{Deliveries, Sender, hand_over};
+use super::sender::{Sender, hand_over, make};
 use super::source::KafkaSource;
 use crate::config::StreamConfig;
 use crate::error::StreamError;
@@ -63,7 +63,9 @@ impl TransactionSink {
     fn begin(&mut self) -> Result<Sender, StreamError> {
         let made = match self.beginning.take() {
             Some(made) => made,
-            None => self.make()?,
+            None => {
+                make(&self.config.kafka, &[("transaction.timeout.ms", TRANSACTION_MS), ("transactional.id", &self.id)])?
+            }
         };
         match made.init_transactions(PATIENCE) {
             Ok(()) => Ok(made),
@@ -78,17 +80,6 @@ impl TransactionSink {
                 Err(StreamError::Kafka { doing: "beginning transactions", detail, passing: true })
             }
         }
-    }
-
-    fn make(&self) -> Result<Sender, StreamError> {
-        let mut client = producer(&self.config.kafka);
-        if !self.config.kafka.properties.contains_key("transaction.timeout.ms") {
-            client.set("transaction.timeout.ms", TRANSACTION_MS);
-        }
-        client
-            .set("transactional.id", &self.id)
-            .create_with_context(Deliveries::default())
-            .map_err(|error| told("making a client", &error))
     }
 
     /// Another sender takes over; whether the last transaction was committed is to be found out.
