@@ -1,6 +1,7 @@
 //! What every command gets beside its own arguments, and how outputs are begun.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::args::Global;
 use crate::exit::{Failure, Outcome};
@@ -39,4 +40,9 @@ pub fn refuse_existing(path: &Path, context: Context<'_>) -> Outcome<()> {
 /// Writes a small text file whole or not at all.
 pub fn write_text(path: &Path, text: &str) -> Outcome<()> {
     Ok(impactiq_io::write_file(path, text.as_bytes())?)
+}
+
+/// Asks servers on this machine: a proxy of the environment has no business between two ends of it.
+pub fn local_agent(patience: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().proxy(None).timeout_global(Some(patience)).build().into()
 }

@@ -14,6 +14,16 @@ kafka:
   dead_letters: dead_letters
 ";
 
+/// The address that a program tells on its way, without what comes behind it.
+fn told_address(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
+    loop {
+        let line = lines.next().expect("it goes on").unwrap();
+        if let Some((_, rest)) = line.split_once("http://") {
+            return rest.split('/').next().unwrap().to_owned();
+        }
+    }
+}
+
 #[test]
 fn slips_in_the_configuration_are_named_with_what_to_do() {
     let folder = Folder::new();
@@ -59,12 +69,7 @@ fn a_stream_without_its_broker_waits_says_so_and_stops_when_told() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let url = loop {
-        let line = lines.next().expect("it goes on").unwrap();
-        if let Some((_, rest)) = line.split_once("http://") {
-            break rest.split('/').next().unwrap().to_owned();
-        }
-    };
+    let url = told_address(&mut lines);
     // Somebody reads what it says, or it would stop at a full pipe.
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>().join("\n"));
     assert!(ask_at(&url, "GET", "/health/live", "").unwrap().ends_with("live"));
@@ -88,12 +93,7 @@ fn top_shows_a_stream_that_runs_and_says_where_none_answers() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("it goes on").unwrap();
-        if let Some((_, rest)) = line.split_once("http://") {
-            break rest.split('/').next().unwrap().to_owned();
-        }
-    };
+    let address = told_address(&mut lines);
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).count());
     let scored = |report: &serde_json::Value| report["figures"]["scored"].as_u64().unwrap();
     let began = std::time::Instant::now();

@@ -9,7 +9,7 @@ use impactiq_score::{ColumnProfile, Reports, Scorer};
 use impactiq_serve::{Asked, Running, ServeError, Server, Settings};
 use serde_json::{Map, Value, json};
 
-use crate::commands::context::Context;
+use crate::commands::context::{Context, local_agent};
 use crate::commands::serve::{runtime, until_stopped};
 use crate::exit::{Failure, Outcome};
 
@@ -84,9 +84,7 @@ struct Visitor {
 
 impl Visitor {
     fn of(running: &Running) -> Self {
-        // A proxy of the environment has no business between two ends of one machine.
-        let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(PATIENCE)).build();
-        Visitor { url: running.url(), agent: config.into() }
+        Visitor { url: running.url(), agent: local_agent(PATIENCE) }
     }
 
     fn ask_everything(&self, models: &[Named<'_>]) -> Outcome<()> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::args::StreamTopArgs;
-use crate::commands::context::Context;
+use crate::commands::context::{Context, local_agent};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::number;
 use crate::output::table::{Align, TextTable};
@@ -69,9 +69,7 @@ struct Asked {
 
 impl Asked {
     fn new(args: &StreamTopArgs) -> Self {
-        // A proxy of the environment has no business between two ends of one machine.
-        let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(PATIENCE)).build();
-        Asked { agent: config.into(), url: format!("http://{}/v1/stream", args.address) }
+        Asked { agent: local_agent(PATIENCE), url: format!("http://{}/v1/stream", args.address) }
     }
 
     fn report(&self) -> Outcome<Value> {
